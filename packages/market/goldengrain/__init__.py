@@ -1,0 +1,1 @@
+"""Untrusted market side of Golden Grain: SDK, CLI, host, storage and chain access."""
