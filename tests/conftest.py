@@ -1,4 +1,4 @@
-"""What all suites share: the markers and the Hypothesis profiles. Nothing is imported here that takes time."""
+"""What all suites share: the markers and the Hypothesis profiles. Nothing slow is imported here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKERS = {
     "sandbox": "starts a model child or an enclave process in its sandbox",
 }
 
-# Without a deadline: the machines of continuous integration are shared, and time is measured by `make measure`.
+# Without a deadline: build machines are shared, and time is measured by `make measure`.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
 settings.register_profile("ci", max_examples=60, stateful_step_count=25, derandomize=True, **_COMMON)
 settings.register_profile("long", max_examples=2_000, stateful_step_count=80, **_COMMON)

@@ -5,7 +5,7 @@ Everything installed is named with its hash in a lock file; where to download fr
 configuration of pip and npm on the machine. What is made:
 
     .venv/                      everything needed to use, test and check the project
-    .venv/tools/node_modules/   anvil, fetched by npm (the machine's, or one borrowed from PyPI and put away again)
+    .venv/tools/node_modules/   anvil, fetched by npm: the machine's, or one borrowed from PyPI
     .venv-enclave/              only what the enclave may import
 
 Each part ends by writing a stamp with a digest of what it was made from. A part without a matching
@@ -87,7 +87,7 @@ def digest(*parts: Path | str) -> str:
 
 
 def make_part(folder: Path, wanted: str, make: Callable[[], None], *, broken: Callable[[], bool]) -> bool:
-    """Make `folder` unless its stamp says that it is already made from `wanted`; True if something was done."""
+    """Make `folder` unless its stamp says it was made from `wanted`; True if something was done."""
     stamp = folder / STAMP
     unfinished = folder / UNFINISHED
     if unfinished.exists() or (folder.exists() and broken()):
@@ -153,7 +153,16 @@ def install_uv() -> None:
 
 def install_locked(python: Path, lock: Path) -> None:
     # Compiling at once: importing scikit-learn uncompiled takes six seconds.
-    command = ["pip", "install", "--python", python, "--require-hashes", "--compile-bytecode", "-r", lock]
+    command: list[str | Path] = [
+        "pip",
+        "install",
+        "--python",
+        python,
+        "--require-hashes",
+        "--compile-bytecode",
+        "-r",
+        lock,
+    ]
     run([VENV / "bin" / "uv", *command], env=installer_environment())
 
 
@@ -168,7 +177,16 @@ def install_editable(python: Path, names: Iterable[str]) -> None:
                 env={**os.environ, "PYTHONWARNINGS": "ignore"},
             )
         built = sorted(Path(wheels).glob("*.whl"))
-        command = ["pip", "install", "--python", python, "--no-deps", "--reinstall", "--offline", *built]
+        command: list[str | Path] = [
+            "pip",
+            "install",
+            "--python",
+            python,
+            "--no-deps",
+            "--reinstall",
+            "--offline",
+            *built,
+        ]
         run([VENV / "bin" / "uv", *command], env=installer_environment())
 
 
@@ -227,7 +245,7 @@ def fetch_with_npm(borrowed: Path) -> None:
     else:
         say("no Node on this machine: borrowing one from PyPI")
     lock = ROOT / "tools" / "anvil" / "requirements.lock"
-    command = [
+    command: list[str | Path] = [
         "pip",
         "install",
         "--python",

@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ET  # noqa: S405 - reads only what pytest has just written
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
