@@ -247,7 +247,7 @@ def make_tools() -> None:
 
 
 def fetch_with_npm(borrowed: Path) -> None:
-    # `install`, for `ci` refuses a lock that lacks the binaries of other platforms; hashes are checked all the same.
+    # Not `ci`: it refuses a lock that lacks the binaries of other platforms. Hashes are checked all the same.
     # No install scripts: all that the package's script does is to look for the binary.
     install = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     system_npm = shutil.which("npm")
