@@ -250,7 +250,7 @@ def examine(home: Home, network: str) -> list[Finding]:
 @with_home
 @with_network
 @with_output
-def command(out: Output, home: Home, network: str) -> ExitCode:
+def doctor(out: Output, home: Home, network: str) -> ExitCode:
     """What works on this machine, and what to install.
 
     Exit code 1 if something is missing without which the market does not run here.

@@ -1,8 +1,7 @@
-"""Groups of commands: nouns that are imported only when used, and suggestions for what was mistyped."""
+"""The root group of `gg`: its nouns are imported only when they are used."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Mapping
@@ -14,38 +13,21 @@ import click
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """A command of `gg` by where it lives: a module with a click command named `command`."""
+    """A command of `gg` by where it lives: a module that holds a click command of the module's own name."""
 
     module: str
     summary: str
 
 
-class NounGroup(click.Group):
-    """A group that lists its verbs in the order in which they were added and suggests the nearest one."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
-            advice = f" Did you mean {ctx.command_path} {near[0]}?" if near else ""
-            raise click.UsageError(f"No such command {name!r}.{advice}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-class LazyGroup(NounGroup):
-    """The root group: it knows every noun and its summary, and imports a noun's module when it is called.
+class LazyGroup(click.Group):
+    """Knows every noun and its summary, and imports a noun's module when it is called.
 
     Importing the chain client alone takes more than a second; `gg --help` must not.
     """
 
     def __init__(self, *args: Any, nouns: Mapping[str, Noun], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.nouns = nouns
+        self.nouns = dict(nouns)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [
@@ -56,10 +38,20 @@ class LazyGroup(NounGroup):
         noun = self.nouns.get(cmd_name)
         if noun is None or importlib.util.find_spec(noun.module) is None:
             return None
-        command = importlib.import_module(noun.module).command
+        command = getattr(importlib.import_module(noun.module), noun.module.rpartition(".")[2], None)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{noun.module}.command is no click command")
+            raise TypeError(f"{noun.module} holds no click command of its own name")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as exc:
+            raise click.exceptions.NoSuchCommand(
+                exc.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, self.nouns[name].summary) for name in self.list_commands(ctx)]
