@@ -1,0 +1,351 @@
+"""The address book: what a deployment consists of, as one JSON file per network.
+
+Everything a client trusts about a network begins here: the chain (id and genesis block), the contracts, the
+mode in which enclaves trust the chain, and the enclave code that the user accepts.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from goldengrain.home import Home, atomic_write, check_name, read_json_object
+from goldengrain_protocol.canonical import encode, encode_int
+from goldengrain_protocol.config import ChainTrustConfig, EnclaveConfig
+from goldengrain_protocol.errors import InvalidInput
+from goldengrain_protocol.types import (
+    Address,
+    Hash32,
+    address_from_hex,
+    hash32_from_hex,
+    to_checksum,
+)
+
+DEV_PINNED: Final = "dev-pinned"
+"""The chain-trust mode of development chains: no security against the host."""
+QUORUM_KIND: Final = "auditor-quorum"
+"""The kind of quote verifier that this version deploys."""
+ROOTS: Final = ("simulated", "intel")
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierEntry:
+    """A deployed quote verifier. `root` says whose certificates its auditors accept."""
+
+    name: str
+    address: Address
+    kind: str
+    assurance: int
+    auditors: tuple[Address, ...]
+    threshold: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """An ERC-20 that the network's users know by symbol."""
+
+    symbol: str
+    address: Address
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTrustEntry:
+    """How enclaves of this deployment tell a final block; `confirmations` for `dev-pinned`."""
+
+    mode: str
+    confirmations: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressBook:
+    """One deployment."""
+
+    name: str
+    chain_id: int
+    genesis_hash: Hash32
+    development: bool
+    rpc_url: str
+    market: Address
+    registry: Address
+    verifiers: tuple[VerifierEntry, ...]
+    tokens: tuple[TokenEntry, ...]
+    deployed_at_block: int
+    chain_trust: ChainTrustEntry
+    blob_url: str
+    trusted_measurements: tuple[Hash32, ...]
+
+    def enclave_config(self) -> EnclaveConfig:
+        """Return the configuration that enclaves of this deployment are booted with.
+
+        Raises:
+            InvalidInput: `dev-pinned` outside a development deployment, or an unknown mode.
+        """
+        check_chain_trust(self.chain_trust, development=self.development)
+        checkpoint = encode([self.genesis_hash, encode_int(self.chain_trust.confirmations)])
+        return EnclaveConfig(
+            chain_id=self.chain_id,
+            market=self.market,
+            registry=self.registry,
+            chain_trust=ChainTrustConfig(mode=self.chain_trust.mode, checkpoint=checkpoint),
+        )
+
+    def verifier(self, name: str | None = None) -> VerifierEntry:
+        """Return a verifier by name; without a name the only one.
+
+        Raises:
+            InvalidInput: unknown, or none named where there are several; lists the names.
+        """
+        known = ", ".join(entry.name for entry in self.verifiers) or "none"
+        if name is None:
+            if len(self.verifiers) == 1:
+                return self.verifiers[0]
+            raise InvalidInput(f"name one of the verifiers of network {self.name}: {known}")
+        for entry in self.verifiers:
+            if entry.name == name:
+                return entry
+        raise InvalidInput(f"network {self.name} has no verifier {name!r} (known: {known})")
+
+    def token(self, symbol: str) -> TokenEntry:
+        """Return a token by symbol.
+
+        Raises:
+            InvalidInput: unknown; lists the symbols.
+        """
+        for entry in self.tokens:
+            if entry.symbol == symbol:
+                return entry
+        known = ", ".join(entry.symbol for entry in self.tokens) or "none"
+        raise InvalidInput(f"network {self.name} has no token {symbol!r} (known: {known})")
+
+    def with_trusted_measurement(self, measurement: Hash32) -> "AddressBook":
+        """Return this book with one more enclave measurement trusted."""
+        if measurement in self.trusted_measurements:
+            return self
+        return replace(self, trusted_measurements=(*self.trusted_measurements, measurement))
+
+    def encode(self) -> bytes:
+        """Return the JSON text of this book."""
+        value = {
+            "name": self.name,
+            "chain_id": self.chain_id,
+            "genesis_hash": _hex(self.genesis_hash),
+            "development": self.development,
+            "rpc_url": self.rpc_url,
+            "contracts": {
+                "market": to_checksum(self.market),
+                "registry": to_checksum(self.registry),
+                "verifiers": {
+                    entry.name: {
+                        "address": to_checksum(entry.address),
+                        "kind": entry.kind,
+                        "assurance": entry.assurance,
+                        "auditors": [to_checksum(auditor) for auditor in entry.auditors],
+                        "threshold": entry.threshold,
+                        "root": entry.root,
+                    }
+                    for entry in self.verifiers
+                },
+            },
+            "tokens": {
+                entry.symbol: {"address": to_checksum(entry.address), "decimals": entry.decimals}
+                for entry in self.tokens
+            },
+            "deployed_at_block": self.deployed_at_block,
+            "chain_trust": {
+                "mode": self.chain_trust.mode,
+                "confirmations": self.chain_trust.confirmations,
+            },
+            "blob_url": self.blob_url,
+            "trusted_measurements": [_hex(measurement) for measurement in self.trusted_measurements],
+        }
+        return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def check_chain_trust(entry: ChainTrustEntry, *, development: bool) -> None:
+    """Accept a chain-trust mode that this version knows and that fits the kind of deployment.
+
+    Raises:
+        InvalidInput: unknown mode, `dev-pinned` outside development, or confirmations outside 1..1000.
+    """
+    if entry.mode != DEV_PINNED:
+        raise InvalidInput(f"chain trust mode must be {DEV_PINNED!r}, got {entry.mode!r}")
+    if not development:
+        raise InvalidInput(
+            f"chain trust mode {DEV_PINNED!r} gives no security against the host and is refused"
+            " where the deployment is not marked as development",
+            next_step="deploy to a development chain (`gg devnet up`)",
+        )
+    if not 1 <= entry.confirmations <= 1000:
+        raise InvalidInput(f"confirmations must be 1 to 1000, got {entry.confirmations}")
+
+
+def decode_address_book(data: bytes) -> AddressBook:
+    """Return the book in a JSON text.
+
+    Raises:
+        InvalidInput: names the field that is missing, unknown or malformed.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise InvalidInput(f"the address book is not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise InvalidInput("the address book must be a JSON object")
+    return _decode(value)
+
+
+def load_address_book(home: Home, name: str) -> AddressBook:
+    """Return the book of network `name`.
+
+    Raises:
+        InvalidInput: no such network, or a damaged file.
+    """
+    path = home.networks_dir / f"{check_name(name, 'network')}.json"
+    if not path.is_file():
+        known = ", ".join(list_networks(home)) or "none"
+        raise InvalidInput(
+            f"no network named {name!r} (known: {known})",
+            next_step="deploy one with `gg deploy`, or copy its address book there",
+        )
+    book = _decode(read_json_object(path))
+    if book.name != name:
+        raise InvalidInput(f"address book {path} says it is network {book.name!r}")
+    return book
+
+
+def save_address_book(home: Home, book: AddressBook) -> None:
+    """Write the book to the home directory, replacing an older one whole."""
+    directory = home.ensure(home.networks_dir)
+    atomic_write(directory / f"{check_name(book.name, 'network')}.json", book.encode())
+
+
+def list_networks(home: Home) -> list[str]:
+    """Return the names of the stored books."""
+    return sorted(path.stem for path in home.networks_dir.glob("*.json"))
+
+
+def _decode(value: Mapping[str, object]) -> AddressBook:
+    top = _Fields(value, "address book")
+    contracts = top.fields("contracts")
+    trust = top.fields("chain_trust")
+    verifiers = tuple(
+        _decode_verifier(name, entry) for name, entry in contracts.fields("verifiers").each_fields()
+    )
+    tokens = tuple(_decode_token(symbol, entry) for symbol, entry in top.fields("tokens").each_fields())
+    book = AddressBook(
+        name=check_name(top.get("name", str), "network"),
+        chain_id=top.integer("chain_id", 1, 2**64 - 1),
+        genesis_hash=top.hash("genesis_hash"),
+        development=top.get("development", bool),
+        rpc_url=top.get("rpc_url", str),
+        market=contracts.address("market"),
+        registry=contracts.address("registry"),
+        verifiers=verifiers,
+        tokens=tokens,
+        deployed_at_block=top.integer("deployed_at_block", 0, 2**64 - 1),
+        chain_trust=ChainTrustEntry(trust.get("mode", str), trust.integer("confirmations", 0, 2**32)),
+        blob_url=top.get("blob_url", str),
+        trusted_measurements=tuple(top.hashes("trusted_measurements")),
+    )
+    trust.done()
+    contracts.done()
+    top.done()
+    return book
+
+
+def _decode_verifier(name: str, entry: "_Fields") -> VerifierEntry:
+    verifier = VerifierEntry(
+        name=check_name(name, "verifier"),
+        address=entry.address("address"),
+        kind=entry.get("kind", str),
+        assurance=entry.integer("assurance", 1, 2),
+        auditors=tuple(entry.addresses("auditors")),
+        threshold=entry.integer("threshold", 1, 16),
+        root=entry.get("root", str),
+    )
+    entry.done()
+    if verifier.kind != QUORUM_KIND:
+        raise InvalidInput(f"{entry.where}.kind must be {QUORUM_KIND!r}, got {verifier.kind!r}")
+    if verifier.root not in ROOTS:
+        raise InvalidInput(f"{entry.where}.root must be one of {', '.join(ROOTS)}, got {verifier.root!r}")
+    if verifier.threshold > len(verifier.auditors):
+        raise InvalidInput(f"{entry.where}.threshold is larger than the number of auditors")
+    return verifier
+
+
+def _decode_token(symbol: str, entry: "_Fields") -> TokenEntry:
+    token = TokenEntry(symbol, entry.address("address"), entry.integer("decimals", 0, 255))
+    entry.done()
+    return token
+
+
+class _Fields:
+    """Strict reading of one JSON object: every field once, none left over."""
+
+    def __init__(self, value: Mapping[str, object], where: str) -> None:
+        self.where = where
+        self._left = dict(value)
+
+    def get(self, key: str, kind: type[_T]) -> _T:
+        if key not in self._left:
+            raise InvalidInput(f"{self.where}.{key} is missing")
+        value = self._left.pop(key)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise InvalidInput(f"{self.where}.{key} must be {kind.__name__}, got {type(value).__name__}")
+        return value
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value = self.get(key, int)
+        if not low <= value <= high:
+            raise InvalidInput(f"{self.where}.{key} must be {low} to {high}, got {value}")
+        return value
+
+    def fields(self, key: str) -> "_Fields":
+        value: dict[str, object] = self.get(key, dict)
+        return _Fields(value, f"{self.where}.{key}")
+
+    def each_fields(self) -> list[tuple[str, "_Fields"]]:
+        return [(key, self.fields(key)) for key in list(self._left)]
+
+    def address(self, key: str) -> Address:
+        return self._named(key, lambda: address_from_hex(self.get(key, str)))
+
+    def hash(self, key: str) -> Hash32:
+        return self._named(key, lambda: hash32_from_hex(self.get(key, str)))
+
+    def addresses(self, key: str) -> list[Address]:
+        return self._named(key, lambda: [address_from_hex(_text(item)) for item in self._items(key)])
+
+    def hashes(self, key: str) -> list[Hash32]:
+        return self._named(key, lambda: [hash32_from_hex(_text(item)) for item in self._items(key)])
+
+    def done(self) -> None:
+        if self._left:
+            raise InvalidInput(f"{self.where} has unknown fields: {', '.join(sorted(self._left))}")
+
+    def _items(self, key: str) -> list[object]:
+        value: list[object] = self.get(key, list)
+        return value
+
+    def _named(self, key: str, read: Callable[[], _T]) -> _T:
+        try:
+            return read()
+        except InvalidInput as exc:
+            prefix = f"{self.where}.{key}"
+            if exc.message.startswith(prefix):
+                raise
+            raise InvalidInput(f"{prefix}: {exc.message}") from exc
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"must be a hexadecimal string, got {type(value).__name__}")
+    return value
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
