@@ -500,6 +500,7 @@ def reclaim_fee(sale: Sale, submission: Submission):
 def order(sale: Sale, deadline: uint256, items: DynArray[Item, MAX_ITEMS]):
     """
     @notice Locks the price of each item against its hashlock, payable to that submission's payee.
+            An order's id is keccak256(abi_encode(hashlock, buyer, deadline, sale)).
     @dev The caller has checked off chain that each hashlock is the one an enclave offered for its
          `buyer_key`, and that it holds the ciphertext.
     @param deadline Unix seconds, at most 30 days away; afterwards refund returns what was not claimed.
@@ -547,7 +548,7 @@ def claim(sale: Sale, buyer: address, deadline: uint256, preimage: bytes32):
     @dev Holds until the order is refunded, also after its deadline. But revealing a preimage that late
          races the refund: a developer claims well before.
     """
-    order_id: bytes32 = self._order_id(keccak256(preimage), buyer, deadline, sale)
+    order_id: bytes32 = keccak256(abi_encode(keccak256(preimage), buyer, deadline, sale))
     status: uint256 = self.orders[order_id]
     assert status != 0, "market: no such order"
     self.orders[order_id] = 0
@@ -567,7 +568,7 @@ def refund(sale: Sale, buyer: address, deadline: uint256, hashlock: bytes32):
     @notice Returns an order that was not claimed by its deadline to its buyer, whoever calls.
     """
     assert block.timestamp > deadline, "market: order not expired"
-    order_id: bytes32 = self._order_id(hashlock, buyer, deadline, sale)
+    order_id: bytes32 = keccak256(abi_encode(hashlock, buyer, deadline, sale))
     status: uint256 = self.orders[order_id]
     assert status != 0, "market: no such order"
     self.orders[order_id] = 0
@@ -607,12 +608,6 @@ def _submission_id(sale: Sale, submission: Submission) -> bytes32:
 
 
 @internal
-@pure
-def _order_id(hashlock: bytes32, buyer: address, deadline: uint256, sale: Sale) -> bytes32:
-    return keccak256(abi_encode(hashlock, buyer, deadline, sale))
-
-
-@internal
 @view
 def _verify_result(submission_id: bytes32, result: SignedResult) -> address:
     """
@@ -620,6 +615,9 @@ def _verify_result(submission_id: bytes32, result: SignedResult) -> address:
     """
     assert result.outcome == SCORED or result.outcome == MODEL_FAILED, "market: bad outcome"
     assert result.score_ppm <= MAX_PPM and result.bound_ppm <= MAX_PPM, "market: bad score"
+    assert (
+        result.outcome == SCORED or (result.score_ppm == 0 and result.bound_ppm == 0)
+    ), "market: failed model with a score"
     assert result.worker != empty(address), "market: no worker"
     assert anchors._is_ancestor(result.anchor_number, result.anchor_hash), "market: unknown anchor"
     signer: address = signatures._recover(
@@ -682,7 +680,7 @@ def _open_orders(sale: Sale, deadline: uint256, items: DynArray[Item, MAX_ITEMS]
         status: uint256 = self.submissions[submission_id]
         assert status & MASK_8 == PRICED, "market: not for sale"
         amount: uint256 = (status >> 8) & MASK_88
-        order_id: bytes32 = self._order_id(item.hashlock, msg.sender, deadline, sale)
+        order_id: bytes32 = keccak256(abi_encode(item.hashlock, msg.sender, deadline, sale))
         assert self.orders[order_id] == 0, "market: order exists"
         self.orders[order_id] = amount | ((status >> 96) << 96)
         total += amount
