@@ -18,6 +18,7 @@ from web3.contract import Contract
 
 from goldengrain_protocol import messages
 from goldengrain_protocol.constants import Assurance, Outcome
+from goldengrain_protocol.eip712 import quote_verified_digest, result_digest
 from goldengrain_protocol.hashing import keccak256
 from goldengrain_protocol.messages import Benchmark, CurvePoint, Result, Sale, Submission
 from goldengrain_protocol.types import ZERO_ADDRESS, Address, Hash32, address_from_hex, hash32
