@@ -1,0 +1,1 @@
+"""Scoring a model: static gate, killable child, metrics and their confidence bounds."""

