@@ -66,6 +66,9 @@ class EnclaveState(IntEnum):
 TCB_ALLOWED_STRICT: Final = 1 << TcbStatus.UP_TO_DATE
 """Only platforms that are fully up to date."""
 
+TCB_ALLOWED_ALL: Final = (1 << TcbStatus.REVOKED) - 1
+"""Every status but Revoked, which can never be allowed."""
+
 # --- Market storage: position of each mapping (Vyper hashes keccak(slot . key)) -------------------
 
 MARKET_SLOT_BENCHMARKS: Final = 0
@@ -82,7 +85,8 @@ MAX_PRICE: Final = 2**88 - 1
 MAX_FEE_WEI: Final = 2**96 - 1
 MAX_SUBMISSION_CAP: Final = 2**16 - 1
 MAX_TIMESTAMP_S: Final = 2**40 - 1
-MAX_RESULT_WINDOW_S: Final = 2**32 - 1
+MAX_RESULT_WINDOW_S: Final = 30 * 24 * 3600
+MAX_SUBMISSIONS_CLOSE_S: Final = MAX_TIMESTAMP_S - MAX_RESULT_WINDOW_S
 QUORUMS: Final = (1, 3, 5)
 MAX_ORDER_ITEMS: Final = 16
 MAX_ORDER_DURATION_S: Final = 30 * 24 * 3600
