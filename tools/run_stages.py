@@ -48,6 +48,7 @@ class Suite:
 
     name: str
     workers: int = 2
+    evm: bool = False  # in-process contracts: their pytest plugin takes seconds to load in every worker
     options: tuple[str, ...] = ()
 
     @property
@@ -58,14 +59,14 @@ class Suite:
 SUITES: Final = (
     Suite("unit"),
     Suite("conformance"),
-    Suite("fuzz"),
-    Suite("contracts"),
-    Suite("attacks"),
+    Suite("fuzz", evm=True),
+    Suite("contracts", evm=True),
+    Suite("attacks", evm=True),
     Suite("e2e", workers=0),  # these measure time and start chains: one after the other
 )
 LONG_SUITES: Final = (
-    Suite("fuzz", options=("--timeout=0",)),
-    Suite("contracts", options=("-m", "stateful", "--timeout=0")),
+    Suite("fuzz", evm=True, options=("--timeout=0",)),
+    Suite("contracts", evm=True, options=("-m", "stateful", "--timeout=0")),
 )
 
 
@@ -126,6 +127,8 @@ def run_suite(suite: Suite, profile: str) -> Outcome:
     ]
     if suite.workers:
         command += ["-n", str(suite.workers), "--dist", "loadgroup"]
+    if not suite.evm:
+        command += ["-p", "no:boa_test"]
     command += [*suite.options, f"--hypothesis-profile={profile}"]
     code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=environment()).returncode
     outcome.seconds = time.monotonic() - begun
