@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     metavar="NAME|ADDRESS",
     help="An account that may vouch for enclaves. Repeat.",
 )
-@click.option("--threshold", type=click.IntRange(1, 16), help="Auditors that must agree.  [default: a majority]")
+@click.option(
+    "--threshold", type=click.IntRange(1, 16), help="Auditors that must agree.  [default: a majority]"
+)
 @click.option("--token", "tokens", multiple=True, metavar="SYMBOL", help="Also deploy a development token.")
 @click.option("--blob-url", metavar="URL", help="Where encrypted models and test sets are stored.")
 @click.option("--confirmations", type=click.IntRange(1, 64), default=2, show_default=True)
-@click.option("--development", is_flag=True, help="A chain for trying things: simulated enclaves are accepted.")
+@click.option(
+    "--development", is_flag=True, help="A chain for trying things: simulated enclaves are accepted."
+)
 @with_network
 @with_account
 @with_home

@@ -22,7 +22,9 @@ def devnet() -> None:
 
 
 @devnet.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8545, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8545, show_default=True, help="0 takes a free one."
+)
 @with_home
 @with_output
 def up(out: Output, home: Home, port: int) -> None:
@@ -72,7 +74,9 @@ def status(out: Output, home: Home) -> int:
 @with_network
 @with_home
 @with_output
-def fund(out: Output, home: Home, network: str, account: str, eth: str, token: str | None, amount: str) -> None:
+def fund(
+    out: Output, home: Home, network: str, account: str, eth: str, token: str | None, amount: str
+) -> None:
     """Give ACCOUNT (a name or an address) play money on the development chain."""
     from goldengrain.accounts import AccountStore
     from goldengrain.chain.client import ChainClient

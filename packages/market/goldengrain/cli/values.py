@@ -117,6 +117,8 @@ def parse_curve(points: Sequence[str], decimals: int) -> list[tuple[int, int]]:
     for word in [part for text in points for part in text.split(",") if part.strip()]:
         score, separator, price = word.partition(":")
         if not separator:
-            raise InvalidInput(f"{word!r} is no curve point", next_step="write SCORE:PRICE, for instance 0.9:0.05")
+            raise InvalidInput(
+                f"{word!r} is no curve point", next_step="write SCORE:PRICE, for instance 0.9:0.05"
+            )
         curve.append((parse_amount(score, 6), parse_amount(price, decimals)))
     return curve
