@@ -161,7 +161,7 @@ def check_cli(root: Path) -> Iterator[str]:
 
 def check_adr(root: Path) -> Iterator[str]:
     folder = root / "docs" / "adr"
-    index = (folder / "README.md").read_text()
+    index = (folder / "README.md").read_text() if (folder / "README.md").exists() else ""
     numbers: dict[str, str] = {}
     for path in sorted(folder.glob("[0-9]*.md")):
         number = path.name[:4]

@@ -32,7 +32,7 @@ SOURCES: Final = (
     "packages/market/goldengrain",
 )
 CHECKS: Final[tuple[tuple[str, ...], ...]] = (
-    ("ruff", "check", "--quiet", "."),
+    ("ruff", "check", "--quiet", "--output-format=concise", "."),
     ("ruff", "format", "--check", "--quiet", "."),
     ("mypy", *SOURCES, "tools"),
     ("lint-imports", "--no-cache"),
