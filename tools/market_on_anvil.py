@@ -18,7 +18,7 @@ from web3.contract import Contract
 
 from goldengrain_protocol import messages
 from goldengrain_protocol.constants import Assurance, Outcome
-from goldengrain_protocol.eip712 import quote_verified_digest, result_digest
+from goldengrain_protocol.eip712 import QuoteVerified, quote_verified_digest, result_digest
 from goldengrain_protocol.hashing import keccak256
 from goldengrain_protocol.messages import Benchmark, CurvePoint, Result, Sale, Submission
 from goldengrain_protocol.types import ZERO_ADDRESS, Address, Hash32, address_from_hex, hash32
@@ -135,13 +135,15 @@ class Bazaar:
         statement = quote_verified_digest(
             self.chain.chain_id,
             address_from_hex(self.verifier.address),
-            quote_digest=keccak256(quote),
-            measurement=hash32(fields[0]),
-            report_data_high=hash32(fields[1]),
-            report_data_low=hash32(fields[2]),
-            tcb_status=fields[3],
-            expiry=fields[4],
-            platform=hash32(fields[5]),
+            QuoteVerified(
+                quote_digest=keccak256(quote),
+                measurement=hash32(fields[0]),
+                report_data_high=hash32(fields[1]),
+                report_data_low=hash32(fields[2]),
+                tcb_status=fields[3],
+                expiry=fields[4],
+                platform=hash32(fields[5]),
+            ),
         )
         evidence = encode(
             ["bytes32", "bytes32", "bytes32", "uint8", "uint64", "bytes32", "bytes[]"],

@@ -5,6 +5,7 @@ Signing is done where the keys live (enclave, auditor), not here.
 Source: EIP-712; docs/spec/messages.md, "Signatures".
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from coincurve import PublicKey
@@ -38,6 +39,30 @@ QUOTE_VERIFIED_TYPEHASH: Final = keccak256(
     b"uint8 tcbStatus,uint64 expiry,bytes32 platform)"
 )
 PLATFORM_REVOKED_TYPEHASH: Final = keccak256(b"PlatformRevoked(bytes32 platform)")
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteVerified:
+    """What an auditor states: that it verified a quote, and what the quote says."""
+
+    quote_digest: Hash32
+    """keccak-256 of the quote."""
+    measurement: Hash32
+    report_data_high: Hash32
+    """The first 32 bytes of the quote's report data."""
+    report_data_low: Hash32
+    """The last 32 bytes of the quote's report data."""
+    tcb_status: int
+    expiry: int
+    """Unix seconds, uint64."""
+    platform: Hash32
+
+    def __post_init__(self) -> None:
+        for value in (self.quote_digest, self.measurement, self.report_data_high, self.report_data_low):
+            hash32(value)
+        hash32(self.platform)
+        if not 0 <= self.tcb_status < 2**8 or not 0 <= self.expiry < 2**64:
+            raise InvalidInput("tcb_status must be in uint8 and expiry in uint64")
 
 
 def domain_separator(name: str, chain_id: int, contract: Address) -> Hash32:
@@ -92,38 +117,19 @@ def offer_digest(chain_id: int, market: Address, offer: Offer) -> Hash32:
     )
 
 
-def quote_verified_digest(
-    chain_id: int,
-    verifier: Address,
-    *,
-    quote_digest: Hash32,
-    measurement: Hash32,
-    report_data_high: Hash32,
-    report_data_low: Hash32,
-    tcb_status: int,
-    expiry: int,
-    platform: Hash32,
-) -> Hash32:
-    """Return what an auditor signs to state that a quote verified.
-
-    Args:
-        quote_digest: keccak-256 of the quote.
-        report_data_high: the first 32 bytes of the quote's report data; `report_data_low` the last.
-        expiry: Unix seconds.
-    """
-    if not 0 <= tcb_status < 2**8 or not 0 <= expiry < 2**64:
-        raise InvalidInput("tcb_status must be in uint8 and expiry in uint64")
+def quote_verified_digest(chain_id: int, verifier: Address, statement: QuoteVerified) -> Hash32:
+    """Return what an auditor signs to state that a quote verified."""
     return _digest(
         auditor_domain_separator(chain_id, verifier),
         abi.words(
             QUOTE_VERIFIED_TYPEHASH,
-            quote_digest,
-            measurement,
-            report_data_high,
-            report_data_low,
-            tcb_status,
-            expiry,
-            platform,
+            statement.quote_digest,
+            statement.measurement,
+            statement.report_data_high,
+            statement.report_data_low,
+            statement.tcb_status,
+            statement.expiry,
+            statement.platform,
         ),
     )
 
