@@ -63,10 +63,9 @@ def _show(console: Any, report: dict[str, Any], report_file: Path) -> None:
         "model", "currency", "state", "score", "lower bound", "price", "gas", title="Submissions"
     )
     for row in report["submissions"]:
-        gas = f"{row['submit_gas']:,} + {row['result_gas']:,}"
         price = _price(row["price"], row["currency"])
         scores = (format_ppm(row["score_ppm"]), format_ppm(row["bound_ppm"]))
-        submissions.add_row(row["name"], row["currency"], row["state"], *scores, price, gas)
+        submissions.add_row(row["name"], row["currency"], row["state"], *scores, price, f"{row['submit_gas']:,} + {row['result_gas']:,}")
     console.print(submissions)
     sales = Table(
         "model", "price", "order gas", "claim gas", "delivered", "seconds", title="Sales and refund"

@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from goldengrain_protocol.config import EnclaveConfig
-from goldengrain_protocol.errors import InvalidInput, UnavailableError, VerificationError
+from goldengrain_protocol.errors import (
+    GoldenGrainError,
+    InvalidInput,
+    UnavailableError,
+    VerificationError,
+)
 from goldengrain_protocol.frames import FrameDecoder, encode_frame
 from goldengrain_protocol.wire import (
     BootReply,
@@ -270,8 +275,8 @@ def _enclave_libraries() -> list[Path]:
     return sorted(enclave_python().parent.parent.glob("lib/python3*/site-packages"))
 
 
-def _refusal(reply: ErrorReply) -> InvalidInput | VerificationError | UnavailableError:
-    kinds = {"invalid": InvalidInput, "verification": VerificationError}
+def _refusal(reply: ErrorReply) -> GoldenGrainError:
+    kinds: dict[str, type[GoldenGrainError]] = {"invalid": InvalidInput, "verification": VerificationError}
     kind = kinds.get(reply.category, UnavailableError)
     return kind(f"the enclave refused: {reply.message}", next_step=reply.next_step)
 

@@ -289,8 +289,9 @@ def _require_accepting(session: Session, view: BenchmarkView) -> None:
         )
 
 
-def _submitted_events(session: Session, **filters: bytes) -> list[SubmittedEvent]:
-    return session.market.events(SubmittedEvent, from_block=session.book.deployed_at_block, **filters)
+def _submitted_events(session: Session, **filters: object) -> list[SubmittedEvent]:
+    start = session.book.deployed_at_block
+    return session.market.events(SubmittedEvent, from_block=start, to_block=None, **filters)
 
 
 def _find_submitted(session: Session, benchmark: Hash32, content_digest: Hash32) -> Hash32 | None:
