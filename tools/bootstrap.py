@@ -299,7 +299,7 @@ def bootstrap() -> None:
         say("which takes a C compiler; if that fails: make setup PYTHON=python3.13")
     begun = time.monotonic()
     this = digest(Path(__file__))
-    made = digest(this, str(ROOT), sys.version)
+    made = digest(this, str(ROOT))
     projects = [folder / "pyproject.toml" for folder in LOCAL.values()]
     lock, enclave_lock = ROOT / "requirements.lock", LOCAL["enclave"] / "requirements.lock"
     uv_lock, node_lock = ROOT / "tools" / "bootstrap.lock", ROOT / "tools" / "anvil" / "package-lock.json"

@@ -63,9 +63,8 @@ def root_command() -> click.Group:
 
 def walk(command: click.Command, parent: click.Context | None, name: str) -> Iterator[click.Context]:
     """Yield a context for the command and for every command below it, in the order of the help."""
-    context = click.Context(
-        command, parent=parent, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH
-    )
+    settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, parent=parent, info_name=name, **settings)
     yield context
     if isinstance(command, click.Group):
         for below in command.list_commands(context):
