@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from goldengrain.home import Home, atomic_write, check_name, read_json_object
-from goldengrain_protocol.canonical import encode, encode_int
-from goldengrain_protocol.config import ChainTrustConfig, EnclaveConfig
+from goldengrain_protocol.config import DEV_PINNED, EnclaveConfig
 from goldengrain_protocol.errors import InvalidInput
+from goldengrain_protocol.proofs.dev_pinned import MAX_CONFIRMATIONS, DevPinned
 from goldengrain_protocol.types import (
     Address,
     Hash32,
@@ -21,8 +21,6 @@ from goldengrain_protocol.types import (
     to_checksum,
 )
 
-DEV_PINNED: Final = "dev-pinned"
-"""The chain-trust mode of development chains: no security against the host."""
 QUORUM_KIND: Final = "auditor-quorum"
 """The kind of quote verifier that this version deploys."""
 ROOTS: Final = ("simulated", "intel")
@@ -85,12 +83,11 @@ class AddressBook:
             InvalidInput: `dev-pinned` outside a development deployment, or an unknown mode.
         """
         check_chain_trust(self.chain_trust, development=self.development)
-        checkpoint = encode([self.genesis_hash, encode_int(self.chain_trust.confirmations)])
         return EnclaveConfig(
             chain_id=self.chain_id,
             market=self.market,
             registry=self.registry,
-            chain_trust=ChainTrustConfig(mode=self.chain_trust.mode, checkpoint=checkpoint),
+            chain_trust=DevPinned(self.genesis_hash, self.chain_trust.confirmations).config(),
         )
 
     def verifier(self, name: str | None = None) -> VerifierEntry:
@@ -169,7 +166,7 @@ def check_chain_trust(entry: ChainTrustEntry, *, development: bool) -> None:
     """Accept a chain-trust mode that this version knows and that fits the kind of deployment.
 
     Raises:
-        InvalidInput: unknown mode, `dev-pinned` outside development, or confirmations outside 1..1000.
+        InvalidInput: unknown mode, `dev-pinned` outside development, or confirmations out of range.
     """
     if entry.mode != DEV_PINNED:
         raise InvalidInput(f"chain trust mode must be {DEV_PINNED!r}, got {entry.mode!r}")
@@ -179,8 +176,8 @@ def check_chain_trust(entry: ChainTrustEntry, *, development: bool) -> None:
             " where the deployment is not marked as development",
             next_step="deploy to a development chain (`gg devnet up`)",
         )
-    if not 1 <= entry.confirmations <= 1000:
-        raise InvalidInput(f"confirmations must be 1 to 1000, got {entry.confirmations}")
+    if not 1 <= entry.confirmations <= MAX_CONFIRMATIONS:
+        raise InvalidInput(f"confirmations must be 1 to {MAX_CONFIRMATIONS}, got {entry.confirmations}")
 
 
 def decode_address_book(data: bytes) -> AddressBook:

@@ -1,8 +1,8 @@
 """A development chain on this machine: anvil in the background, one per home directory.
 
 The chain keeps its state and port over restarts. Anvil counts a block final two blocks later; with half a
-second per block a transaction is final after one to two seconds. It listens on 127.0.0.1 only, and its accounts
-are the well-known test accounts: nothing on it is worth anything.
+second per block a transaction is final after one to two seconds. It listens on 127.0.0.1 only, and its
+accounts are the well-known test accounts: nothing on it is worth anything.
 """
 
 import json
@@ -200,7 +200,7 @@ class Devnet:
                 )
             try:
                 if client.latest_number() >= 2:
-                    # After a restart the states of older blocks are gone: wait for a final one that has its own.
+                    # After a restart the states of older blocks are gone: a final block must have its own.
                     client.balance(ZERO_ADDRESS, "finalized")
                     return self._describe(record, client)
             except GoldenGrainError as exc:

@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS sends (
     tx_nonce INTEGER NOT NULL,
     purpose TEXT NOT NULL,
     state TEXT NOT NULL,
-    created_s REAL NOT NULL
+    created_s REAL NOT NULL,
+    not_after_s INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_live_send_per_purpose
     ON sends (genesis, account, purpose) WHERE state IN ('pending', 'done');
@@ -43,7 +44,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     raw BLOB NOT NULL,
     max_fee_wei TEXT NOT NULL,
     priority_fee_wei TEXT NOT NULL,
-    created_s REAL NOT NULL
+    created_s REAL NOT NULL,
+    is_cancel INTEGER NOT NULL
 ) STRICT;
 """
 
@@ -58,18 +60,22 @@ class SendState(StrEnum):
     REVERTED = "reverted"
     """Seen final and reverted: it used its nonce and did nothing."""
     DROPPED = "dropped"
-    """Can never be mined: another transaction took the nonce for good, or no node ever took it."""
+    """Can never be mined: something else (perhaps its own cancellation) took the nonce, or no node took it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One signed version of a send; replacements share the nonce and pay more."""
+    """One signed version of a send; replacements share the nonce and pay more.
+
+    A cancellation only uses up the nonce.
+    """
 
     tx_hash: Hash32
     raw: bytes
     max_fee_wei: int
     priority_fee_wei: int
     created_s: float
+    is_cancel: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class JournalEntry:
     purpose: str
     state: SendState
     created_s: float
+    not_after_s: int | None
+    """Chain time after which it must not be shown to anybody who has not seen it yet."""
     attempts: tuple[Attempt, ...]
 
     @property
@@ -142,6 +150,7 @@ class TransactionJournal:
         chain_nonce: Callable[[], int],
         is_mined: Callable[[Hash32], bool],
         sign: Callable[[int], Attempt],
+        not_after_s: int | None = None,
     ) -> tuple[JournalEntry, bool]:
         """Journal a signed transaction for `purpose`, unless one is alive already.
 
@@ -168,9 +177,9 @@ class TransactionJournal:
             tx_nonce = _free_nonce(connection, genesis, account, chain_nonce(), is_mined)
             attempt = sign(tx_nonce)
             cursor = connection.execute(
-                "INSERT INTO sends (genesis, account, tx_nonce, purpose, state, created_s)"
-                " VALUES (?, ?, ?, ?, 'pending', ?)",
-                (genesis, account, tx_nonce, purpose, attempt.created_s),
+                "INSERT INTO sends (genesis, account, tx_nonce, purpose, state, created_s, not_after_s)"
+                " VALUES (?, ?, ?, ?, 'pending', ?, ?)",
+                (genesis, account, tx_nonce, purpose, attempt.created_s, not_after_s),
             )
             send_id = int(cursor.lastrowid or 0)
             _insert_attempt(connection, send_id, attempt)
@@ -233,9 +242,11 @@ class TransactionJournal:
             ) from exc
 
 
-def new_attempt(tx_hash: Hash32, raw: bytes, max_fee_wei: int, priority_fee_wei: int) -> Attempt:
+def new_attempt(
+    tx_hash: Hash32, raw: bytes, max_fee_wei: int, priority_fee_wei: int, *, is_cancel: bool = False
+) -> Attempt:
     """Return an attempt made now."""
-    return Attempt(tx_hash, raw, max_fee_wei, priority_fee_wei, time.time())
+    return Attempt(tx_hash, raw, max_fee_wei, priority_fee_wei, time.time(), is_cancel)
 
 
 def _free_nonce(
@@ -271,8 +282,8 @@ def _free_nonce(
 
 def _insert_attempt(connection: sqlite3.Connection, send_id: int, attempt: Attempt) -> None:
     connection.execute(
-        "INSERT OR IGNORE INTO attempts (send_id, tx_hash, raw, max_fee_wei, priority_fee_wei, created_s)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO attempts (send_id, tx_hash, raw, max_fee_wei, priority_fee_wei,"
+        " created_s, is_cancel) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             send_id,
             attempt.tx_hash,
@@ -280,6 +291,7 @@ def _insert_attempt(connection: sqlite3.Connection, send_id: int, attempt: Attem
             str(attempt.max_fee_wei),
             str(attempt.priority_fee_wei),
             attempt.created_s,
+            int(attempt.is_cancel),
         ),
     )
 
@@ -294,14 +306,14 @@ def _select_one(
 def _select(connection: sqlite3.Connection, condition: str, values: tuple[object, ...]) -> list[JournalEntry]:
     # `condition` is a constant of this module; values are bound.
     rows = connection.execute(
-        f"SELECT id, account, tx_nonce, purpose, state, created_s FROM sends"  # noqa: S608
+        "SELECT id, account, tx_nonce, purpose, state, created_s, not_after_s FROM sends"  # noqa: S608 constant
         f" WHERE {condition} ORDER BY tx_nonce, id",
         values,
     ).fetchall()
     entries = []
     for row in rows:
         attempts = connection.execute(
-            "SELECT tx_hash, raw, max_fee_wei, priority_fee_wei, created_s FROM attempts"
+            "SELECT tx_hash, raw, max_fee_wei, priority_fee_wei, created_s, is_cancel FROM attempts"
             " WHERE send_id = ? ORDER BY id",
             (row[0],),
         ).fetchall()
@@ -313,8 +325,10 @@ def _select(connection: sqlite3.Connection, condition: str, values: tuple[object
                 purpose=row[3],
                 state=SendState(row[4]),
                 created_s=row[5],
+                not_after_s=row[6],
                 attempts=tuple(
-                    Attempt(Hash32(one[0]), one[1], int(one[2]), int(one[3]), one[4]) for one in attempts
+                    Attempt(Hash32(one[0]), one[1], int(one[2]), int(one[3]), one[4], bool(one[5]))
+                    for one in attempts
                 ),
             )
         )

@@ -69,8 +69,7 @@ def decode_reason(data: bytes) -> str | None:
 
 def hint(reason: str) -> str:
     """Return the next step for a contract's reason; empty if there is none worth saying."""
-    lowered = reason.lower()
-    return next((step for words, step in _HINTS if all(word in lowered for word in words)), "")
+    return dict(_HINTS).get(reason, "")
 
 
 def is_already_known(error: RpcError) -> bool:
@@ -117,15 +116,36 @@ def _revert_data(value: object) -> bytes:
         return b""
 
 
-_HINTS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
-    (("open submission",), "wait for its result (`gg model show`), or take the fee back after its deadline"),
-    (("submission", "open"), "see its state with `gg model show`"),
-    (("cap",), "this benchmark allows no further submission of yours"),
-    (("closed",), "list open benchmarks with `gg benchmark list`"),
-    (("fee",), "see the benchmark's fee with `gg benchmark show`"),
-    (("deadline",), "see the deadline with `gg order show`"),
-    (("priced",), "see the submission's state with `gg model show`"),
-    (("allowance",), "approve the market to spend the token, then run the same command"),
-    (("anchor",), "run the same command again: it evaluates against a newer block"),
-    (("enclave",), "the worker's enclave must be registered and valid: restart `gg worker run`"),
+_HINTS: Final = (
+    ("market: another submission is open", "wait for its result, or take its fee back after its deadline"),
+    ("market: submission cap reached", "this benchmark takes no further submission of this account"),
+    ("market: benchmark not open", "list open benchmarks with `gg benchmark list`"),
+    ("market: submissions closed", "list open benchmarks with `gg benchmark list`"),
+    ("market: wrong fee", "see the benchmark's fee with `gg benchmark show`"),
+    ("market: not the owner", "use the account that opened the benchmark"),
+    ("market: benchmark exists", "see it with `gg benchmark list`; other terms make another benchmark"),
+    ("market: bad closing time", "choose a closing time in the future"),
+    ("market: submission exists", "see it with `gg model list`"),
+    ("market: submission not open", "its result is in, or its fee was taken back: see `gg model show`"),
+    ("market: result too late", "the developer may take the fee back now"),
+    ("market: result not late", "wait for the result's deadline (`gg model show`)"),
+    ("market: not for sale", "see the submission's state with `gg model show`"),
+    ("market: wrong payment", "see the price with `gg model show`"),
+    ("market: bad deadline", "choose an order deadline within 30 days"),
+    ("market: no such order", "it was claimed or refunded: see `gg order show`"),
+    ("market: order not expired", "wait for the order's deadline (`gg order show`)"),
+    ("market: token refused transfer", "check the token's balance and its allowance for the market"),
+    ("market: token took a fee", "this token cannot be used: it delivers less than it takes"),
+    ("market: nothing credited", "there is nothing to withdraw"),
+    ("market: unknown anchor", "run the worker again: it evaluates against a newer block"),
+    ("market: enclave not registered", "register the worker's enclave: restart `gg worker run`"),
+    ("market: enclave expired", "register the worker's enclave again: restart `gg worker run`"),
+    ("market: tcb status not allowed", "update the platform, or choose another benchmark"),
+    ("market: assurance too low", "this benchmark wants hardware enclaves"),
+    ("registry: enclave invalidated", "this platform was revoked: use another machine"),
+    ("registry: not later than registered", "the enclave is registered already"),
+    ("registry: verdict expired", "let the auditors verify a fresh quote"),
+    ("verifier: too few signatures", "ask more auditors to verify the quote"),
+    ("verifier: not an auditor", "ask the auditors named in the address book"),
 )
+"""The next step for each reason that a user can meet; the reasons are those of the contracts."""

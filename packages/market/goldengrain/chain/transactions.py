@@ -10,19 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
-from hexbytes import HexBytes
-
 from goldengrain.accounts import Account
+from goldengrain.chain.broadcast import Broadcaster, FinalSend, fields_of
 from goldengrain.chain.client import ChainClient, call_fields, poll_interval_s
 from goldengrain.chain.fees import FeePolicy, Fees
-from goldengrain.chain.journal import (
-    Attempt,
-    JournalEntry,
-    SendState,
-    TransactionJournal,
-    new_attempt,
-)
+from goldengrain.chain.journal import JournalEntry, SendState, TransactionJournal
 from goldengrain.chain.reverts import (
     RevertError,
     is_no_funds,
@@ -33,7 +25,7 @@ from goldengrain.chain.reverts import (
 )
 from goldengrain.chain.rpc import RpcError
 from goldengrain.chain.rpc_types import Receipt, as_address, as_data, as_object, as_quantity
-from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, UnavailableError
+from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, UnavailableError, VerificationError
 from goldengrain_protocol.types import Address, Hash32, to_checksum
 
 Stage: TypeAlias = Literal["signed", "broadcast", "mined", "finalized", "replaced", "vanished"]
@@ -53,6 +45,8 @@ class TransactionRequest:
     """None: estimated."""
     what: str = "a transaction"
     """In words, for messages."""
+    not_after_s: int | None = None
+    """Chain time after which it is not shown to the network if it has not been before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +85,7 @@ class TransactionSender:
         self.account: Final = account
         self.journal: Final = journal
         self._fees: Final = fees or FeePolicy()
+        self._broadcaster: Final = Broadcaster(client, account, journal, self._fees)
         self._stuck_after_s = stuck_after_s
         self._timeout_s = timeout_s
 
@@ -109,6 +104,7 @@ class TransactionSender:
 
         Raises:
             RevertError: the contract refuses; the message is its reason.
+            VerificationError: its last moment (`not_after_s`) went by before anybody saw it.
             InvalidInput: the account cannot pay.
             UnavailableError: the node fails, or no finality in time: the same call goes on later.
         """
@@ -135,7 +131,7 @@ class TransactionSender:
 
         Raises:
             InvalidInput: nothing was sent for this purpose (or another transaction took its place).
-            RevertError, UnavailableError: as `send`.
+            RevertError, VerificationError, UnavailableError: as `send`.
         """
         deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         entry = self.find(purpose)
@@ -152,16 +148,16 @@ class TransactionSender:
         return self.journal.find(self.client.genesis_hash, self.account.address, purpose)
 
     def resume(self) -> int:
-        """Broadcast again whatever of this account is not final; return how many sends are still open.
+        """Show the network again whatever of this account is not final; return how many sends are still open.
 
         Raises:
             UnavailableError: the node fails.
         """
         still_open = 0
-        for entry in self.journal.pending(self.client.genesis_hash, self.account.address):
-            if self._final_receipt(entry) is None:
+        for entry in self._broadcaster.pending():
+            if self._broadcaster.final(entry) is None:
                 still_open += 1
-                self._rebroadcast(entry)
+                self._broadcaster.show(entry)
         return still_open
 
     # --- making a transaction ---------------------------------------------------------------------
@@ -172,6 +168,7 @@ class TransactionSender:
             return entry
         has_pending = self.resume() > 0
         made = request() if callable(request) else request
+        self._check_in_time(made)
         fees = self._fees.quote(self.client)
         gas = made.gas_limit or self._estimate(made, pending=has_pending)
         self._check_funds(made, gas, fees)
@@ -182,7 +179,8 @@ class TransactionSender:
                 purpose,
                 chain_nonce=lambda: self.client.transaction_count(self.account.address, "pending"),
                 is_mined=lambda tx_hash: self.client.receipt(tx_hash) is not None,
-                sign=lambda tx_nonce: self._sign(self._fields(made, gas, tx_nonce), fees),
+                sign=lambda tx_nonce: self._broadcaster.sign(self._fields(made, gas, tx_nonce), fees),
+                not_after_s=made.not_after_s,
             )
             if not is_new:
                 return entry
@@ -190,9 +188,9 @@ class TransactionSender:
             try:
                 self.client.send_raw(entry.last.raw)
             except RpcError as exc:
-                if self._taken(entry, exc):
+                if self._is_taken(entry, exc):
                     continue
-                self._refused(entry, exc, made)
+                self._raise_refusal(entry, exc, made)
             except UnavailableError:
                 # Journalled: whether the node has it is found out while waiting, or by the next run.
                 return entry
@@ -203,21 +201,21 @@ class TransactionSender:
             next_step="stop them, then run the same command",
         )
 
-    def _taken(self, entry: JournalEntry, error: RpcError) -> bool:
+    def _is_taken(self, entry: JournalEntry, error: RpcError) -> bool:
         """Return whether a fresh transaction lost its nonce to a foreign one; it is dropped then."""
         if not is_nonce_too_low(error) or self.client.receipt(entry.last.tx_hash) is not None:
             return False
         self.journal.set_state(entry, SendState.DROPPED)
         return True
 
-    def _refused(self, entry: JournalEntry, error: RpcError, made: TransactionRequest) -> None:
+    def _raise_refusal(self, entry: JournalEntry, error: RpcError, made: TransactionRequest) -> None:
         """Raise what the node's refusal of a fresh transaction means, unless waiting can cure it."""
         if is_nonce_too_low(error) or is_underpriced(error):
             return
         self.journal.drop_unless_followed(entry)
         if is_no_funds(error):
-            needed_wei = made.value_wei + self._gas_of(entry.last) * entry.last.max_fee_wei
-            raise self._no_funds(made, needed_wei) from error
+            gas = as_quantity(hex(int(str(fields_of(entry.last.raw)["gas"]))), "gas")
+            raise self._no_funds(made, made.value_wei + gas * entry.last.max_fee_wei) from error
         raise revert_of(error) or error
 
     def _estimate(self, made: TransactionRequest, *, pending: bool) -> int:
@@ -237,6 +235,10 @@ class TransactionSender:
         if estimate > self._fees.gas_cap:
             raise InvalidInput(f"{made.what} needs {estimate} gas, above the cap of {self._fees.gas_cap}")
         return self._fees.gas_limit(estimate)
+
+    def _check_in_time(self, made: TransactionRequest) -> None:
+        if made.not_after_s is not None and self.client.block("latest").timestamp > made.not_after_s:
+            raise _too_late(made.what)
 
     def _check_funds(self, made: TransactionRequest, gas: int, fees: Fees) -> None:
         needed_wei = made.value_wei + gas * fees.max_fee_wei
@@ -260,44 +262,34 @@ class TransactionSender:
             fields["to"] = to_checksum(made.to)
         return fields
 
-    def _sign(self, fields: dict[str, object], fees: Fees) -> Attempt:
-        raw, tx_hash = self.account.sign_transaction(
-            {
-                **fields,
-                "maxFeePerGas": fees.max_fee_wei,
-                "maxPriorityFeePerGas": fees.priority_fee_wei,
-            }
-        )
-        return new_attempt(tx_hash, raw, fees.max_fee_wei, fees.priority_fee_wei)
-
     # --- seeing it through ------------------------------------------------------------------------
 
     def _settle(self, entry: JournalEntry, deadline: float, on_progress: OnSend | None) -> Receipt | None:
         """Return the final receipt; None if another transaction took the nonce for good."""
         started = time.monotonic()
         first_block: int | None = None
-        last_sent = started - _REBROADCAST_S
+        next_show = started
         mined: Receipt | None = None
+        was_mined = False
         lost_polls = 0
         while True:
             problem = ""
             try:
                 # The count is read first: whatever it counts is visible to the receipts read after it.
                 settled_nonces = self.client.transaction_count(self.account.address, "finalized")
-                final = self._final_receipt(entry)
+                final = self._broadcaster.final(entry)
                 if final is not None:
-                    _tell(on_progress, "finalized", final.tx_hash, f"block {final.block_number}")
-                    return self._successful(final)
-                seen = self._mined_receipt(entry)
+                    return self._successful(entry, final, on_progress)
+                seen = self._broadcaster.mined(entry)
                 if seen is None and mined is not None:
                     _tell(on_progress, "vanished", mined.tx_hash, "the chain was reorganised")
-                    last_sent = started - _REBROADCAST_S
+                    next_show = started
+                elif seen is not None and seen != mined:
+                    _tell(on_progress, "mined", seen.tx_hash, f"block {seen.block_number}")
                 elif seen is None and entry.state is SendState.DONE:
                     # A development chain was rolled back to before a transaction that was final.
                     self.journal.set_state(entry, SendState.PENDING)
-                elif seen is not None and seen != mined:
-                    _tell(on_progress, "mined", seen.tx_hash, f"block {seen.block_number}")
-                mined = seen
+                mined, was_mined = seen, was_mined or seen is not None
                 lost_polls = lost_polls + 1 if seen is None and settled_nonces > entry.tx_nonce else 0
                 if lost_polls >= 2:
                     self.journal.set_state(entry, SendState.DROPPED)
@@ -305,13 +297,12 @@ class TransactionSender:
                 if seen is None:
                     number = self.client.latest_number()
                     first_block = number if first_block is None else first_block
+                    if time.monotonic() >= next_show:
+                        next_show = time.monotonic() + _REBROADCAST_S
+                        self._broadcaster.show_up_to(entry, was_shown=was_mined)
                     if number > first_block:
-                        entry = self._replace_if_stuck(entry, on_progress)
-                    if time.monotonic() - last_sent >= _REBROADCAST_S:
-                        last_sent = time.monotonic()
-                        self._rebroadcast_up_to(entry)
-            except RevertError:
-                raise
+                        # Only a chain that makes blocks without it shows that the fee is too low.
+                        self._replace_if_stuck(entry, on_progress)
             except UnavailableError as exc:
                 problem = f" ({exc.message})"
             if time.monotonic() > deadline:
@@ -323,25 +314,16 @@ class TransactionSender:
             time.sleep(poll_interval_s(time.monotonic() - started))
             entry = self.journal.reload(entry)
 
-    def _final_receipt(self, entry: JournalEntry) -> Receipt | None:
-        """Return the final receipt of any version of a send, and record it."""
-        for attempt in reversed(entry.attempts):
-            state = self.client.settlement(attempt.tx_hash)
-            if state.final and state.receipt is not None:
-                outcome = SendState.DONE if state.receipt.status else SendState.REVERTED
-                if entry.state is not outcome:
-                    self.journal.set_state(entry, outcome)
-                return state.receipt
-        return None
+    def _replace_if_stuck(self, entry: JournalEntry, on_progress: OnSend | None) -> None:
+        for replaced in self._broadcaster.replace_stuck_up_to(entry, self._stuck_after_s):
+            detail = f"nonce {replaced.tx_nonce}, now {replaced.last.max_fee_wei} wei per gas at most"
+            _tell(on_progress, "replaced", replaced.last.tx_hash, detail)
 
-    def _mined_receipt(self, entry: JournalEntry) -> Receipt | None:
-        for attempt in reversed(entry.attempts):
-            receipt = self.client.receipt(attempt.tx_hash)
-            if receipt is not None:
-                return receipt
-        return None
-
-    def _successful(self, receipt: Receipt) -> Receipt:
+    def _successful(self, entry: JournalEntry, final: FinalSend, on_progress: OnSend | None) -> Receipt:
+        receipt = final.receipt
+        if final.attempt.is_cancel:
+            raise _too_late(entry.purpose)
+        _tell(on_progress, "finalized", receipt.tx_hash, f"block {receipt.block_number}")
         if receipt.status:
             return receipt
         raise self._reason(receipt)
@@ -372,67 +354,12 @@ class TransactionSender:
             next_step="run the same command again to see whether the condition persists",
         )
 
-    def _rebroadcast_up_to(self, entry: JournalEntry) -> None:
-        """Broadcast the entry and every open send with a lower nonce: they hold it up."""
-        for earlier in self.journal.pending(self.client.genesis_hash, self.account.address):
-            if earlier.tx_nonce < entry.tx_nonce:
-                self._rebroadcast(earlier)
-        self._rebroadcast(entry)
 
-    def _rebroadcast(self, entry: JournalEntry) -> None:
-        try:
-            self.client.send_raw(entry.last.raw)
-        except RpcError:
-            # Mined meanwhile, or replaced, or too cheap: what matters shows in the receipts.
-            return
-
-    def _replace_if_stuck(self, entry: JournalEntry, on_progress: OnSend | None) -> JournalEntry:
-        """Replace the entry, and earlier sends that hold it up, where they waited too long."""
-        for open_send in self.journal.pending(self.client.genesis_hash, self.account.address):
-            if open_send.tx_nonce > entry.tx_nonce:
-                continue
-            if time.time() - open_send.last.created_s < self._stuck_after_s:
-                continue
-            if self._mined_receipt(open_send) is not None:
-                continue
-            self._replace(open_send, on_progress)
-        return self.journal.reload(entry)
-
-    def _replace(self, entry: JournalEntry, on_progress: OnSend | None) -> None:
-        old = entry.last
-        fees = self._fees.bump(self.client, Fees(old.max_fee_wei, old.priority_fee_wei))
-        if fees is None:
-            return
-        attempt = self._sign(_fields_of(old.raw), fees)
-        self.journal.add_attempt(entry, attempt)
-        _tell(
-            on_progress,
-            "replaced",
-            attempt.tx_hash,
-            f"nonce {entry.tx_nonce}, {old.max_fee_wei} -> {fees.max_fee_wei} wei per gas",
-        )
-        try:
-            self.client.send_raw(attempt.raw)
-        except RpcError:
-            # Mined meanwhile, or still too cheap for this node: seen on the next round.
-            return
-
-    def _gas_of(self, attempt: Attempt) -> int:
-        gas = _fields_of(attempt.raw)["gas"]
-        return gas if isinstance(gas, int) else 0
-
-
-def _fields_of(raw: bytes) -> dict[str, object]:
-    """Return the fields of a signed transaction that a replacement keeps."""
-    fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
-    kept: dict[str, object] = {"type": 2}
-    for key in ("chainId", "nonce", "gas", "value", "data"):
-        value = fields[key]
-        kept[key] = bytes(value) if isinstance(value, (bytes, HexBytes)) else value
-    to = bytes(HexBytes(fields["to"])) if fields.get("to") else b""
-    if to:
-        kept["to"] = to_checksum(Address(to))
-    return kept
+def _too_late(what: str) -> VerificationError:
+    return VerificationError(
+        f"{what}: its last safe moment went by before it was sent, so it was withdrawn",
+        next_step="see the state with `gg order show`",
+    )
 
 
 def _tell(on_progress: OnSend | None, stage: Stage, tx_hash: Hash32, detail: str) -> None:
