@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import click
-from cli_reference import render, root_command
+from cli_reference import VARIABLES, render, root_command
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LOCKS: Final = (
@@ -141,9 +141,12 @@ def command_problem(root: click.Group, words: Sequence[str]) -> str:
     return ""
 
 
+def make_targets(root: Path) -> set[str]:
+    return set(re.findall(r"^([a-z][\w-]*):", (root / "Makefile").read_text(), re.MULTILINE))
+
+
 def check_make(root: Path) -> Iterator[str]:
-    makefile = (root / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
+    targets = make_targets(root)
     for path in documents(root):
         for line, words in shell_commands(path.read_text()):
             if words[0] == "make":
@@ -153,10 +156,28 @@ def check_make(root: Path) -> Iterator[str]:
                         yield f"{path.relative_to(root)}: `{line}`: no make target {word!r}"
 
 
+def check_hints(root: Path) -> Iterator[str]:
+    cli = root_command()
+    targets = make_targets(root)
+    for path in sorted((root / "packages").rglob("*.py")):
+        where = path.relative_to(root)
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            for target in re.findall(r"[`\"']make ([a-z]+)[`\"' ]", line):
+                if target not in targets:
+                    yield f"{where}:{number}: no make target {target!r}"
+            for noun, verb in re.findall(r"[`\"']gg ([a-z]+)(?: ([a-z]+))?[`\"' ]", line):
+                problem = command_problem(cli, [noun, *([verb] if verb else []), "--help"])
+                if problem:
+                    yield f"{where}:{number}: {problem}"
+
+
 def check_cli(root: Path) -> Iterator[str]:
     page = root / "docs" / "cli.md"
     if not page.exists() or page.read_text() != render(root_command()):
         yield "docs/cli.md is not what the help texts say: run `python tools/check_docs.py --write`"
+    sources = "\n".join(path.read_text() for path in sorted((root / "packages" / "market").rglob("*.py")))
+    for name in sorted(set(re.findall(r"\bGG_[A-Z_]+\b", sources)) - set(VARIABLES)):
+        yield f"tools/cli_reference.py does not explain {name}"
 
 
 def check_adr(root: Path) -> Iterator[str]:
@@ -243,6 +264,7 @@ def check_locks(root: Path) -> Iterator[str]:
 CHECKS: Final[dict[str, Callable[[Path], Iterator[str]]]] = {
     "commands": check_commands,
     "make": check_make,
+    "hints": check_hints,
     "cli": check_cli,
     "adr": check_adr,
     "trust": check_trust,

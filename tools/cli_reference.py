@@ -15,6 +15,7 @@ VARIABLES: Final = {
     "GG_NETWORK": "the network to use, by the name of its address book (default `devnet`)",
     "GG_ACCOUNT": "the account that acts",
     "GG_PASSWORD_FILE": "a file that holds the password of that account",
+    "GG_WORKER": "the workers to ask for offers, by their addresses",
     "GG_ANVIL": "the development chain's program (default: what `make setup` fetched, else from `PATH`)",
     "GG_ENCLAVE_PYTHON": "the enclave's interpreter (default: `.venv-enclave` beside this environment)",
     "GG_DEBUG": "`1` shows where an unexpected error came from",

@@ -89,6 +89,18 @@ def test_unknown_make_target_is_found(tmp_path: Path) -> None:
     ]
 
 
+def test_message_that_names_no_command_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_docs, "root_command", lambda: gg)
+    write(tmp_path, "Makefile", "setup: x\n\trun\n")
+    write(tmp_path, "packages/market/x.py", 'a = "see `gg model submit`, `gg model` or `make setup`"\n')
+    assert list(check_docs.check_hints(tmp_path)) == []
+    write(tmp_path, "packages/market/x.py", 'a = "see `gg model sell`, or `make tea`"\n')
+    assert list(check_docs.check_hints(tmp_path)) == [
+        "packages/market/x.py:1: no make target 'tea'",
+        "packages/market/x.py:1: gg model has no command 'sell'",
+    ]
+
+
 def test_decision_that_the_index_lacks_is_found(tmp_path: Path) -> None:
     write(tmp_path, "docs/adr/README.md", "- [0001](0001-first.md)\n")
     write(tmp_path, "docs/adr/0001-first.md", "# 0001. First\n")
@@ -170,3 +182,5 @@ def test_reference_is_stale_until_it_is_written_again(
     assert len(list(check_docs.check_cli(tmp_path))) == 1
     write(tmp_path, "docs/cli.md", render(gg))
     assert list(check_docs.check_cli(tmp_path)) == []
+    write(tmp_path, "packages/market/x.py", 'os.environ["GG_HOME"], os.environ["GG_TEAPOT"]')
+    assert list(check_docs.check_cli(tmp_path)) == ["tools/cli_reference.py does not explain GG_TEAPOT"]

@@ -64,22 +64,15 @@ def probe_python() -> Finding:
     return Finding("python", "ok", found)
 
 
-def find_anvil() -> Path | None:
-    """Return the development chain's program: GG_ANVIL, else the one beside this Python, else from PATH."""
-    named = os.environ.get("GG_ANVIL")
-    beside = Path(sys.prefix) / "tools" / "node_modules" / ".bin" / "anvil"
-    for candidate in (named, str(beside), shutil.which("anvil")):
-        if candidate and (candidate == named or Path(candidate).exists()):
-            return Path(candidate)
-    return None
-
-
 def probe_anvil() -> Finding:
     """Does the development chain start, and is it the version that the tests use?"""
-    program = find_anvil()
+    from goldengrain.chain.devnet import find_anvil
+
     advice = "make setup fetches it (or: npm install @foundry-rs/anvil@1.7.1, and set GG_ANVIL)"
-    if program is None:
-        return Finding("anvil", "fail", "not found", advice)
+    try:
+        program = find_anvil()
+    except GoldenGrainError as exc:
+        return Finding("anvil", "fail", str(exc), advice)
     code, text = _call([str(program), "--version"])
     if code != 0:
         return Finding("anvil", "fail", f"{program} does not start: {text}", advice)
