@@ -65,7 +65,7 @@ def _show(console: Any, report: dict[str, Any], report_file: Path) -> None:
     for row in report["submissions"]:
         price = _price(row["price"], row["currency"])
         scores = (format_ppm(row["score_ppm"]), format_ppm(row["bound_ppm"]))
-        submissions.add_row(row["name"], row["currency"], row["state"], *scores, price, f"{row['submit_gas']:,} + {row['result_gas']:,}")
+        submissions.add_row(row["name"], row["currency"], row["state"], *scores, price, _gas(row))
     console.print(submissions)
     sales = Table(
         "model", "price", "order gas", "claim gas", "delivered", "seconds", title="Sales and refund"
@@ -93,3 +93,7 @@ def _price(amount: int | None, currency: str) -> str:
     if amount is None:
         return "-"
     return format_amount(amount, 18 if currency == "ETH" else 6, currency)
+
+
+def _gas(row: dict[str, Any]) -> str:
+    return f"{row['submit_gas']:,} + {row['result_gas']:,}"

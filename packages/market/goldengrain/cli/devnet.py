@@ -97,9 +97,9 @@ def fund(
     if token is not None:
         from goldengrain.chain.address_book import load_address_book
         from goldengrain.chain.contracts import Token
-        from goldengrain.chain.deploy import give_dev_tokens
+        from goldengrain.host.setup import give_dev_tokens
 
         where, decimals = token_by_symbol(load_address_book(home, network), token)
-        give_dev_tokens(client, where, address, parse_amount(amount, decimals))
+        give_dev_tokens(home, client, where, address, parse_amount(amount, decimals))
         given[token] = format_amount(Token(client, where).balance_of(address), decimals, token)
     out.result({"account": account, "balances": given}, f"{account}: " + ", ".join(given.values()))

@@ -275,7 +275,9 @@ def _money(stage: Stage) -> dict[str, Any]:
     gas_total = 0
     for name, account in stage.accounts.items():
         gas_wei = 0
-        for attempt in [each for entry in journal.history(account=account.address) for each in entry.attempts]:
+        for attempt in [
+            each for entry in journal.history(account=account.address) for each in entry.attempts
+        ]:
             receipt = stage.client.receipt(attempt.tx_hash)
             if receipt is not None:
                 gas_wei += receipt.gas_used * receipt.effective_gas_price

@@ -19,10 +19,9 @@ from goldengrain.accounts import Account, AccountStore
 from goldengrain.chain.address_book import AddressBook
 from goldengrain.chain.client import ChainClient
 from goldengrain.chain.contracts import Token
-from goldengrain.chain.deploy import give_dev_tokens
 from goldengrain.chain.devnet import Devnet, fund
 from goldengrain.home import Home, atomic_write
-from goldengrain.host.setup import DeploymentPlan, deploy_market
+from goldengrain.host.setup import DeploymentPlan, deploy_market, give_dev_tokens
 from goldengrain.sdk.session import Session
 from goldengrain_protocol.constants import EnclaveState
 from goldengrain_protocol.errors import UnavailableError
@@ -83,12 +82,8 @@ def set_stage(
         accounts = _make_accounts(home, rpc_url, [*AUDITORS, "deployer", "worker", *actors])
         book = deploy_market(home, _plan(rpc_url, accounts), accounts["deployer"], on_progress=on_progress)
         for name in actors:
-            give_dev_tokens(
-                ChainClient.for_book(book),
-                book.token(TOKEN).address,
-                accounts[name].address,
-                START_TOKEN_UNITS,
-            )
+            token = book.token(TOKEN).address
+            give_dev_tokens(home, ChainClient.for_book(book), token, accounts[name].address, START_TOKEN_UNITS)
         port = _free_port()
         on_progress("starting a worker with its enclave")
         worker = _start_worker(home, port)

@@ -168,9 +168,7 @@ def endorse(
         VerificationError: quote, measurement, bound keys or configuration do not check out. Nothing is signed.
     """
     # 1. The silicon root vouches for the quote.
-    verified = verify_quote(
-        request.quote, request.collateral, root_der=root_der, at_unix_s=now_unix_s
-    )
+    verified = verify_quote(request.quote, request.collateral, root_der=root_der, at_unix_s=now_unix_s)
     # 2. It is about the keys and the configuration in the request, and about this market.
     if verified.measurement != request.measurement:
         raise VerificationError(
@@ -229,9 +227,7 @@ def register(session: Session, request: RegistrationRequest, endorsements: Seque
             f"{len(signatures)} endorsement(s), {threshold} needed",
             next_step="get more with `gg auditor endorse`",
         )
-    evidence = quorum.encode_evidence(
-        statement, list(signatures.values())[:threshold]
-    )
+    evidence = quorum.encode_evidence(statement, list(signatures.values())[:threshold])
     call = session.registry.register(
         request.verifier,
         request.quote,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Final
 from goldengrain.accounts import Account
 from goldengrain.chain.address_book import AddressBook, ChainTrustEntry, VerifierEntry
 from goldengrain.chain.client import ChainClient
+from goldengrain.chain.contracts import Token
 from goldengrain.chain.deploy import TokenPlan, VerifierPlan, deploy
-from goldengrain.chain.devnet import Devnet
+from goldengrain.chain.devnet import Devnet, dev_private_key
 from goldengrain.chain.journal import TransactionJournal
 from goldengrain.chain.transactions import TransactionSender
 from goldengrain.home import Home, atomic_write
@@ -89,13 +91,20 @@ def deploy_market(
         development=plan.development,
         chain_trust=ChainTrustEntry("dev-pinned", plan.confirmations),
         verifiers=[
-            VerifierPlan(VERIFIER_NAME, plan.auditors, plan.threshold, int(Assurance.SIMULATED), "simulated")
+            VerifierPlan(VERIFIER_NAME, plan.auditors, plan.threshold, Assurance.SIMULATED, "simulated")
         ],
         tokens=[TokenPlan(symbol, f"{symbol} (development)", DEV_TOKEN_DECIMALS) for symbol in plan.tokens],
         blob_url=plan.blob_url,
         trusted_measurements=(measurement,),
         on_progress=on_progress,
     )
+
+
+def give_dev_tokens(home: Home, client: ChainClient, token: Address, to: Address, amount: int) -> None:
+    """Mint units of a development token; anvil's first test account pays the gas."""
+    payer = Account.from_private_key(dev_private_key(0), "anvil")
+    sender = TransactionSender(client, payer, TransactionJournal.open(home))
+    sender.send(f"mint:{secrets.token_hex(8)}", Token(client, token).mint(to, amount))
 
 
 def boot_enclave(session: Session, name: str) -> tuple[EnclaveProcess, BootReply]:
