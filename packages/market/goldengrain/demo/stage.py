@@ -83,7 +83,9 @@ def set_stage(
         book = deploy_market(home, _plan(rpc_url, accounts), accounts["deployer"], on_progress=on_progress)
         for name in actors:
             token = book.token(TOKEN).address
-            give_dev_tokens(home, ChainClient.for_book(book), token, accounts[name].address, START_TOKEN_UNITS)
+            give_dev_tokens(
+                home, ChainClient.for_book(book), token, accounts[name].address, START_TOKEN_UNITS
+            )
         port = _free_port()
         on_progress("starting a worker with its enclave")
         worker = _start_worker(home, port)
