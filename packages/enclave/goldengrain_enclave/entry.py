@@ -80,8 +80,7 @@ class Enclave:
         try:
             reply = self._reply(request)
         except GoldenGrainError as exc:
-            category = next((name for kind, name in _CATEGORIES if isinstance(exc, kind)), "internal")
-            reply = ErrorReply(category, exc.message[:1000], exc.next_step[:1000])
+            reply = ErrorReply(_category(exc), exc.message[:1000], exc.next_step[:1000])
         except MemoryError:
             reply = ErrorReply("unavailable", "the enclave is out of memory", "give the machine more memory")
         except Exception as exc:  # noqa: BLE001  the boundary: nothing of an unknown error but its type may leave
@@ -217,6 +216,13 @@ def _harden() -> None:
     """No core dumps, and no reading of this process's memory by others of the same user."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _category(exc: GoldenGrainError) -> ErrorCategory:
+    for kind, name in _CATEGORIES:
+        if isinstance(exc, kind):
+            return name
+    return "internal"
 
 
 def _exit_cleanly(number: int, frame: FrameType | None) -> NoReturn:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from goldengrain_enclave.benchmark.sandbox import Sandbox
-from goldengrain_enclave.entry import Enclave
-from goldengrain_enclave.platform.simulated import SimulatedPlatform, create_directory
-from goldengrain_protocol import wire
 from skl2onnx import to_onnx
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from goldengrain_enclave.benchmark.sandbox import Sandbox
+from goldengrain_enclave.entry import Enclave
+from goldengrain_enclave.platform.simulated import SimulatedPlatform, create_directory
+from goldengrain_protocol import wire
 from tests.unit.enclave.world import CONFIG, World
 
 NOW = 1_800_000_000

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from goldengrain_protocol import keyschedule, wire
 from goldengrain_protocol.constants import Outcome
 from goldengrain_protocol.eip712 import offer_digest, recover_signer, result_digest
 from goldengrain_protocol.sealing import offer_seal_context, open_sealed, x25519_public
 from goldengrain_protocol.types import Address
-
 from tests.unit.enclave.world import CHAIN_ID, CONFIG, MARKET, WORKER, World
 
 Ask = Callable[[wire.Request], Any]
@@ -57,7 +55,9 @@ def test_ladder_repeats_the_best_until_it_is_beaten_by_a_step(ask: Ask, make_wor
     assert (repeated.score_ppm, repeated.bound_ppm) == equal
 
 
-def test_offer_opens_for_the_buyer_and_for_nobody_else(ask: Ask, make_world: MakeWorld, booted: wire.BootReply) -> None:
+def test_offer_opens_for_the_buyer_and_for_nobody_else(
+    ask: Ask, make_world: MakeWorld, booted: wire.BootReply
+) -> None:
     world = make_world(submission_word=PRICED)
     buyer, private = Address(b"\x77" * 20), b"\x88" * 32
     reply = ask(world.offer(buyer, x25519_public(private)))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import rlp
 import safetensors.numpy
+from trie import HexaryTrie
+
 from goldengrain_protocol import keyschedule, messages, wire
 from goldengrain_protocol.commitments import digest_of
 from goldengrain_protocol.config import EnclaveConfig, config_digest
@@ -26,7 +28,6 @@ from goldengrain_protocol.proofs import ChainProof, DevPinned, mapping_slot
 from goldengrain_protocol.proofs.dev_pinned import encode_evidence
 from goldengrain_protocol.sealing import seal, sealed_keys, submission_seal_context, testset_seal_context
 from goldengrain_protocol.types import Address, Hash32
-from trie import HexaryTrie
 
 CHAIN_ID = 31337
 MARKET = Address(b"\x11" * 20)
@@ -93,12 +94,16 @@ class FakeChainState:
 
 def _nodes(trie: Any, key: bytes) -> tuple[bytes, ...]:
     encoded = [rlp.encode(node) for node in trie.get_proof(key)]
-    return tuple(node for index, node in enumerate(encoded) if node != b"\x80" and (index == 0 or len(node) >= 32))
+    return tuple(
+        node for index, node in enumerate(encoded) if node != b"\x80" and (index == 0 or len(node) >= 32)
+    )
 
 
 def _header(number: int, parent: bytes, state_root: bytes) -> bytes:
     fields = [parent, b"\x01" * 32, b"\x02" * 20, state_root, b"\x03" * 32, b"\x04" * 32, bytes(256)]
-    return rlp.encode([*fields, 0, number, 30_000_000, 21_000, 1_700_000_000 + number, b"", bytes(32), bytes(8), 7])
+    return rlp.encode(
+        [*fields, 0, number, 30_000_000, 21_000, 1_700_000_000 + number, b"", bytes(32), bytes(8), 7]
+    )
 
 
 @dataclass
@@ -154,10 +159,10 @@ class World:
         self.benchmark = Benchmark(**(terms | self.benchmark_changes))
         self.benchmark_id = messages.benchmark_id(CHAIN_ID, MARKET, self.benchmark)
         signer, key = self.seal_for or self.booted.signer, self.seal_to or self.booted.sealing_key
-        context = testset_seal_context(
-            CHAIN_ID, MARKET, self.benchmark_id, self.benchmark.testset_digest
+        context = testset_seal_context(CHAIN_ID, MARKET, self.benchmark_id, self.benchmark.testset_digest)
+        self.testset_keys = sealed_keys(
+            {self.booted.signer: seal(self.booted.sealing_key, self.testset_secret, context)}
         )
-        self.testset_keys = sealed_keys({self.booted.signer: seal(self.booted.sealing_key, self.testset_secret, context)})
         container = self.container
         if container is None:
             container = encrypt_container(self.model, ContainerKind.MODEL, self.secret, b"\x02" * 32)
@@ -183,7 +188,11 @@ class World:
             mapping_slot(MARKET_SLOT_SUBMISSIONS, self.submission_id),
             mapping_slot(MARKET_SLOT_RECORDS, record),
         ]
-        words = [self.benchmark_word, self.submission_word, 1 | 1 << 8 | self.best[0] << 24 | self.best[1] << 48]
+        words = [
+            self.benchmark_word,
+            self.submission_word,
+            1 | 1 << 8 | self.best[0] << 24 | self.best[1] << 48,
+        ]
         self.chain.slots = dict(zip(self.slots, words, strict=True)) | {5: 17, 6: 2**200}
 
     def job(self, **changes: Any) -> wire.JobRequest:

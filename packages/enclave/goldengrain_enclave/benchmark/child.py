@@ -96,7 +96,7 @@ def _serve(out: int, task: ModelTask) -> None:
         feeds = {}
         for form in task.inputs:
             feeds[form.name] = buffers[form.name][:size]
-            _read_into(memoryview(feeds[form.name]).cast("B"))
+            _read_into(feeds[form.name].data.cast("B"))
         try:
             (output,) = session.run([task.output.name], feeds)
         except MemoryError:
@@ -150,7 +150,7 @@ def _checked(output: object, form: TensorForm, size: int) -> memoryview:
         )
     if not np.isfinite(output).all():
         raise ModelFailure(Reason.OUTPUT_NOT_FINITE, f"output {form.name!r} contains NaN or infinity")
-    return memoryview(np.ascontiguousarray(output)).cast("B")
+    return np.ascontiguousarray(output).data.cast("B")
 
 
 def _runtime_failure(exc: Exception, reason: Reason) -> ModelFailure:

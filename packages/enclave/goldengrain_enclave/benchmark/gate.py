@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from .failures import ModelFailure, Reason
 from .operators import ALLOWED_OPERATORS
@@ -30,7 +30,7 @@ def check_model(data: bytes) -> onnx.ModelProto:
     """
     # 1. The bytes are one ModelProto. The parser bounds recursion and copies no more than the file holds.
     try:
-        model = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except (DecodeError, ValueError) as exc:
         raise ModelFailure(Reason.NOT_AN_ONNX_MODEL, "the bytes are not an ONNX protobuf message") from exc
     if not model.HasField("graph") or not model.graph.output or not model.opset_import:

@@ -56,13 +56,16 @@ def score_outputs(labels: NDArray[np.generic], outputs: NDArray[np.generic], spe
 
 def predicted_classes(outputs: NDArray[np.generic]) -> NDArray[np.int64]:
     """Return the class of each sample, shape (n,), from class scores, shape (n, classes)."""
-    return np.argmax(np.round(outputs.astype(np.float64), PROBABILITY_DECIMALS), axis=1)
+    rounded = np.round(outputs.astype(np.float64), PROBABILITY_DECIMALS)
+    return np.asarray(np.argmax(rounded, axis=1), dtype=np.int64)
 
 
 def rounded_values(outputs: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return regression values rounded to `VALUE_BITS` significant bits, shape (n, k)."""
     mantissa, exponent = np.frexp(outputs.astype(np.float64))
-    values = np.ldexp(np.round(mantissa * 2.0**VALUE_BITS), exponent - VALUE_BITS)
+    values = np.asarray(
+        np.ldexp(np.round(mantissa * 2.0**VALUE_BITS), exponent - VALUE_BITS), dtype=np.float64
+    )
     return values[:, None] if values.ndim == 1 else values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -85,6 +86,7 @@ class ModelProcess:
                 stderr=subprocess.PIPE,
                 env={},
                 bufsize=0,
+                start_new_session=True,
             )
         except OSError as exc:
             raise UnavailableError(
@@ -110,8 +112,7 @@ class ModelProcess:
 
     def start_error(self) -> str:
         """Return what the launcher said when the child did not come up; the child has read nothing secret yet."""
-        self._process.kill()
-        self._process.wait()
+        self._kill()
         text = self._process.stderr.read(4096) if self._process.stderr else b""
         lines = text.decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else f"it ended with code {self._process.returncode}"
@@ -164,17 +165,23 @@ class ModelProcess:
         except _ChildEnded as exc:
             raise self._failure_of_ended() from exc
         finally:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
             feeder.join()  # its pipe has no reader any more
 
     def close(self) -> None:
         """Kill the child and everything in its namespaces, reap it and close the pipes."""
-        self._process.kill()
-        self._process.wait()
+        self._kill()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+
+    def _kill(self) -> None:
+        """Kill the launcher's whole process group: a launcher killed alone right after its start can leave its
+        child behind, before that has asked to die with it."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     @property
     def _stdin(self) -> int:
@@ -192,7 +199,7 @@ class ModelProcess:
             start = 0
             for size in task.batch_sizes():
                 for array in inputs:
-                    _write_all(self._stdin, memoryview(array[start : start + size]).cast("B"))
+                    _write_all(self._stdin, array[start : start + size].data.cast("B"))
                 start += size
         except BrokenPipeError:
             return  # the child ended; the reading side finds out why
@@ -204,7 +211,7 @@ class ModelProcess:
             self._loaded = True
             start = 0
             for count in task.batch_sizes():
-                target = memoryview(outputs[start : start + count]).cast("B")
+                target = outputs[start : start + count].data.cast("B")
                 kind, code, size = self._read_frame(deadline)
                 if kind != Kind.OUTPUT or size != len(target):
                     break
