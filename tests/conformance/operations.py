@@ -179,6 +179,15 @@ def quote_verified_digest(i: Input) -> Any:
         expiry=i["expiry"],
         platform=hash32_from_hex(i["platform"]),
     )
+    statement = eip712.QuoteVerified(
+        quote_digest=hash32_from_hex(i["quote_digest"]),
+        measurement=hash32_from_hex(i["measurement"]),
+        report_data_high=hash32_from_hex(i["report_data_high"]),
+        report_data_low=hash32_from_hex(i["report_data_low"]),
+        tcb_status=i["tcb_status"],
+        expiry=i["expiry"],
+        platform=hash32_from_hex(i["platform"]),
+    )
     digest = eip712.quote_verified_digest(i["chain_id"], address_from_hex(i["verifier"]), statement)
     return {"digest": tohex(digest)}
 

@@ -121,7 +121,8 @@ def verify_quote(
     parsed = _parse(quote)
     collateral = _collateral(collateral_json)
     # 2. Certificate chains, CRLs, QE report and identity, TCB level, quote signature, all dates.
-    policy = _policy(at_unix_s)
+    #    `claims_only` leaves nothing of that out; it only does not judge the TCB status, which is reported.
+    policy = dcap_qvl.QuotePolicy.claims_only(at_unix_s)
     try:
         verifier = dcap_qvl.QuoteVerifier(root_der)
         claims = json.loads(verifier.verify_with_policy(quote, collateral, at_unix_s, policy).to_json())
@@ -170,13 +171,13 @@ def _parse(quote: bytes) -> "dcap_qvl.Quote":
         parsed = dcap_qvl.parse_quote(quote)
     except ValueError as exc:
         raise InvalidInput(f"quote is malformed: {_reason(exc)}") from exc
-    if len(quote) != _quote_bytes(quote, int(parsed.header.version)):
-        raise InvalidInput("quote has bytes after its signature")
+    if any(quote[_quote_bytes(quote, int(parsed.header.version)) :]):
+        raise InvalidInput("quote has bytes other than zero after its signature")
     return parsed
 
 
 def _quote_bytes(quote: bytes, version: int) -> int:
-    """Return the size that the quote's own length fields state."""
+    """Return the size that the quote's own length fields state; platforms pad quotes with zeros."""
     body_at = 48
     if version == 5:
         body = 6 + int.from_bytes(quote[body_at + 2 : body_at + 6], "little")
@@ -211,15 +212,6 @@ def _collateral(collateral_json: bytes) -> "dcap_qvl.QuoteCollateralV3":
         return dcap_qvl.QuoteCollateralV3(**fields)
     except (ValueError, TypeError) as exc:
         raise InvalidInput("collateral holds text that is not unicode") from exc
-
-
-def _policy(at_unix_s: int) -> "dcap_qvl.QuotePolicy":
-    """The strict policy, with every TCB status but Revoked let through to be reported."""
-    policy = dcap_qvl.QuotePolicy.strict(at_unix_s)
-    for name, status in _TCB_NAMES.items():
-        if status not in (TcbStatus.UP_TO_DATE, TcbStatus.REVOKED):
-            policy = policy.allow_status(name)
-    return policy.allow_dynamic_platform(True).allow_cached_keys(True).allow_smt(True)
 
 
 def _pck_chain(parsed: "dcap_qvl.Quote") -> list[x509.Certificate]:

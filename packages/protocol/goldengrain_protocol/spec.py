@@ -14,7 +14,10 @@ from goldengrain_protocol.constants import MAX_SPEC_BYTES, PPM
 from goldengrain_protocol.errors import InvalidInput
 
 FORMAT: Final = 1
-METRICS: Final[Mapping[str, tuple[str, ...]]] = {"classification": ("accuracy",), "regression": ("r2", "mae")}
+METRICS: Final[Mapping[str, tuple[str, ...]]] = {
+    "classification": ("accuracy", "balanced_accuracy", "macro_f1"),
+    "regression": ("r2", "mae"),
+}
 INPUT_DTYPES: Final = ("float32", "float64", "int32", "int64")
 OUTPUT_DTYPES: Final = ("float32", "float64")
 MIN_SAMPLES: Final = 2
