@@ -6,6 +6,7 @@ any wallet can read them. A key never appears in a message, a log line or a `rep
 
 import json
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,13 @@ from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 from eth_typing import Hash32 as EthHash32
 from eth_utils.exceptions import ValidationError
 
+from goldengrain.bounded_json import decode_json
 from goldengrain.home import Home, atomic_write, check_name, read_json_object
 from goldengrain_protocol.errors import InvalidInput, UnavailableError
 from goldengrain_protocol.types import Address, Hash32, address_from_hex, hash32, to_checksum
+
+# py_ecc, which eth_keyfile brings along, raises the limit to 100,000: far beyond what the C stack holds.
+sys.setrecursionlimit(min(sys.getrecursionlimit(), 10_000))
 
 SCRYPT_N: Final = 2**18
 """Scrypt work factor of a keystore: 256 MiB and about a second per guess."""
@@ -140,8 +145,8 @@ class AccountStore:
         if len(keystore) > MAX_KEYSTORE_BYTES:
             raise InvalidInput(f"a keystore has at most {MAX_KEYSTORE_BYTES} bytes, got {len(keystore)}")
         try:
-            fields = json.loads(keystore)
-        except (ValueError, RecursionError) as exc:
+            fields = decode_json(keystore)
+        except ValueError as exc:
             raise InvalidInput("the keystore is not JSON") from exc
         if not isinstance(fields, dict):
             raise InvalidInput("the keystore is not a JSON object")
@@ -245,6 +250,19 @@ def decode_private_key(text: str) -> bytes:
     if len(key) != 32 or len(digits) != 64:
         raise InvalidInput("a private key is written as 64 hexadecimal digits")
     return key
+
+
+def key_of_mnemonic(mnemonic: str, index: int) -> bytes:
+    """Return the private key of the `index`-th account of a BIP-39 mnemonic (path m/44'/60'/0'/0/index).
+
+    Raises:
+        InvalidInput: not a mnemonic; the message does not repeat it.
+    """
+    EthAccount.enable_unaudited_hdwallet_features()
+    try:
+        return bytes(EthAccount.from_mnemonic(mnemonic, account_path=f"m/44'/60'/0'/0/{index}").key)
+    except (ValidationError, ValueError):
+        raise InvalidInput("the mnemonic is not valid") from None
 
 
 def read_password(source: PasswordSource, prompt: str) -> str:

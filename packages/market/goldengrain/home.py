@@ -5,7 +5,6 @@ replaced whole (written beside, flushed, renamed), so a crash leaves the old con
 """
 
 import fcntl
-import json
 import os
 import re
 import secrets
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from goldengrain.bounded_json import decode_json
 from goldengrain_protocol.errors import InvalidInput, UnavailableError
 
 HOME_VARIABLE: Final = "GG_HOME"
@@ -184,12 +184,12 @@ def read_json_object(path: Path) -> dict[str, object]:
         InvalidInput: no such file, not JSON, or not an object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = decode_json(path.read_bytes())
     except FileNotFoundError as exc:
         raise InvalidInput(f"no such file: {path}") from exc
     except OSError as exc:
         raise UnavailableError(f"cannot read {path}: {exc.strerror}") from exc
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         raise InvalidInput(f"{path} is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise InvalidInput(f"{path} must hold a JSON object, got {type(value).__name__}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from goldengrain.bounded_json import decode_json
 from goldengrain.home import Home, atomic_write, check_name, read_json_object
 from goldengrain_protocol.config import DEV_PINNED, EnclaveConfig
 from goldengrain_protocol.errors import InvalidInput
@@ -187,8 +188,8 @@ def decode_address_book(data: bytes) -> AddressBook:
         InvalidInput: names the field that is missing, unknown or malformed.
     """
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as exc:
+        value = decode_json(data)
+    except ValueError as exc:
         raise InvalidInput(f"the address book is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise InvalidInput("the address book must be a JSON object")

@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from eth_account import Account as EthAccount
-
+from goldengrain.accounts import key_of_mnemonic
 from goldengrain.chain.client import ChainClient
 from goldengrain.home import Home, atomic_write, read_json_object
 from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, UnavailableError
@@ -303,8 +302,7 @@ def dev_private_key(index: int) -> bytes:
     """
     if not 0 <= index < 100:
         raise InvalidInput(f"development accounts are numbered 0 to 99, got {index}")
-    EthAccount.enable_unaudited_hdwallet_features()
-    return bytes(EthAccount.from_mnemonic(DEV_MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key)
+    return key_of_mnemonic(DEV_MNEMONIC, index)
 
 
 def fund(client: ChainClient, account: Address, balance_wei: int) -> None:

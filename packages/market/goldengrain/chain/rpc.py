@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from goldengrain.bounded_json import decode_json
 from goldengrain_protocol.errors import InvalidInput, UnavailableError
 
 MAX_REPLY_BYTES: Final = 64 * 2**20
@@ -97,8 +98,8 @@ class JsonRpc:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         status, content = self._post(method, body)
         try:
-            reply = json.loads(content)
-        except (ValueError, RecursionError):
+            reply = decode_json(content)
+        except ValueError:
             raise MalformedReply(
                 f"the rpc node at {self.shown_url} answered {method} with HTTP {status} and no JSON"
                 f" (it begins {content[:40]!r})",
