@@ -107,7 +107,7 @@ class Bazaar:
         self.verifier = chain.deploy(chain.SOURCES / "StubVerifier.vy")
         self.token = chain.deploy(contracts / "dev/DevToken.vy", "Dollar", "DUSD", 6, generator=generator)
         self.hostile_token = chain.deploy(chain.SOURCES / "HostileToken.vy")
-        self.receiver = chain.deploy(chain.SOURCES / "Receiver.vy")
+        self.receiver = chain.deploy(chain.SOURCES / "Receiver.vy", 0, ETH, b"")
         self.chain_id = 1
         self.market_address = raw(self.market.address)
         self.count = 0
@@ -367,6 +367,10 @@ class Bazaar:
 
     def order_word(self, order: Order) -> int:
         return int(self.market.call("orders", order.order_id))
+
+    def locked(self, order: Order) -> int:
+        """Return the amount that the market holds for an order; 0 if it is not open."""
+        return self.order_word(order) & (2**96 - 1)
 
     def state(self, entry: Entry) -> SubmissionState:
         return SubmissionState(self.market.call("submissions", entry.submission_id) & 0xFF)

@@ -121,7 +121,7 @@ def test_what_was_submitted_before_closing_is_still_scored_and_sold(bazaar: Baza
     bazaar.accept(entry, [bazaar.signed(bazaar.result(entry))])
     (order,) = bazaar.order([entry])
     bazaar.claim(order)
-    assert bazaar.order_word(order) == 0
+    assert bazaar.locked(order) == 0
 
 
 def test_a_benchmark_that_was_never_opened_cannot_be_closed(bazaar: Bazaar) -> None:
