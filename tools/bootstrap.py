@@ -33,6 +33,7 @@ ANVIL: Final = TOOLS / "node_modules" / ".bin" / "anvil"
 ANVIL_VERSION: Final = "1.7.1"
 OLDEST_PYTHON: Final = (3, 11)
 NEWEST_TRIED_PYTHON: Final = (3, 13)
+SYSTEM_CERTIFICATES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem")
 STAMP: Final = ".installed"
 UNFINISHED: Final = ".installing"
 
@@ -128,13 +129,15 @@ def installer_environment() -> dict[str, str]:
         certificates = env.get("PIP_CERT") or pip_setting("cert")
         if certificates:
             env["SSL_CERT_FILE"] = certificates
+        elif any(Path(bundle).exists() for bundle in SYSTEM_CERTIFICATES):
+            env.setdefault("UV_SYSTEM_CERTS", "1")
     return env
 
 
 def npm_environment() -> dict[str, str]:
     """The environment for npm: a Node from PyPI knows neither the machine's certificates nor pip's."""
     env = installer_environment()
-    known = (env.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem")
+    known = (env.get("SSL_CERT_FILE"), *SYSTEM_CERTIFICATES)
     certificates = next((path for path in known if path and Path(path).exists()), None)
     if certificates is not None:
         env.setdefault("NODE_EXTRA_CA_CERTS", certificates)
