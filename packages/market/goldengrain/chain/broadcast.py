@@ -73,23 +73,19 @@ class Broadcaster:
                 return receipt
         return None
 
-    def show(self, entry: JournalEntry, *, was_shown: bool = False) -> None:
-        """Hand the newest version to the node again, unless it must not be shown any more.
-
-        Args:
-            was_shown: it is known to have been public already.
-        """
-        if not was_shown and self._is_too_late(entry):
+    def show(self, entry: JournalEntry) -> None:
+        """Hand the newest version to the node again, unless it must not be shown any more."""
+        if self._is_too_late(entry):
             self._replace(entry, cancel=True)
             return
-        self._send(entry.last)
+        self._send(entry, entry.last)
 
-    def show_up_to(self, entry: JournalEntry, *, was_shown: bool) -> None:
+    def show_up_to(self, entry: JournalEntry) -> None:
         """Show `entry` and every open send with a lower nonce: the node keeps it back until they came."""
         for earlier in self.pending():
             if earlier.tx_nonce < entry.tx_nonce:
                 self.show(earlier)
-        self.show(entry, was_shown=was_shown)
+        self.show(entry)
 
     def replace_stuck_up_to(self, entry: JournalEntry, stuck_after_s: float) -> list[JournalEntry]:
         """Replace `entry` and earlier open sends by dearer versions where they waited too long.
@@ -107,16 +103,17 @@ class Broadcaster:
                 replaced.append(self._journal.reload(waiting))
         return replaced
 
-    def is_known(self, tx_hash: Hash32) -> bool:
+    def _is_known(self, tx_hash: Hash32) -> bool:
         """Return whether the node has the transaction, mined or waiting: then everybody may have seen it."""
         return self._client.raw_request("eth_getTransactionByHash", ["0x" + tx_hash.hex()]) is not None
 
     def _is_too_late(self, entry: JournalEntry) -> bool:
-        if entry.not_after_s is None or entry.last.is_cancel:
+        if entry.not_after_s is None or entry.was_shown or entry.last.is_cancel:
             return False
         if self._client.block("latest").timestamp <= entry.not_after_s:
             return False
-        return not any(self.is_known(attempt.tx_hash) for attempt in entry.attempts)
+        # Killed between the node's answer and writing it down, the node itself may still know.
+        return not any(self._is_known(attempt.tx_hash) for attempt in entry.attempts)
 
     def _replace(self, entry: JournalEntry, *, cancel: bool) -> bool:
         """Sign, journal and show a dearer version; return whether the fee cap allowed one."""
@@ -129,15 +126,17 @@ class Broadcaster:
             fields |= {"to": self._account.checksum, "data": b"", "value": 0, "gas": _CANCEL_GAS}
         attempt = self.sign(fields, fees, is_cancel=cancel)
         self._journal.add_attempt(entry, attempt)
-        self._send(attempt)
+        self._send(entry, attempt)
         return True
 
-    def _send(self, attempt: Attempt) -> None:
+    def _send(self, entry: JournalEntry, attempt: Attempt) -> None:
         try:
             self._client.send_raw(attempt.raw)
         except RpcError:
             # Mined meanwhile, replaced, or too cheap for this node: what matters shows in the receipts.
             return
+        if not attempt.is_cancel:
+            self._journal.set_shown(entry)
 
 
 def fields_of(raw: bytes) -> dict[str, object]:

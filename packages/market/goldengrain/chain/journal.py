@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS sends (
     purpose TEXT NOT NULL,
     state TEXT NOT NULL,
     created_s REAL NOT NULL,
-    not_after_s INTEGER
+    not_after_s INTEGER,
+    was_shown INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_live_send_per_purpose
     ON sends (genesis, account, purpose) WHERE state IN ('pending', 'done');
@@ -90,6 +91,8 @@ class JournalEntry:
     created_s: float
     not_after_s: int | None
     """Chain time after which it must not be shown to anybody who has not seen it yet."""
+    was_shown: bool
+    """A node took it: from then on it is public. Recorded only where there is a `not_after_s`."""
     attempts: tuple[Attempt, ...]
 
     @property
@@ -204,6 +207,15 @@ class TransactionJournal:
             connection.execute("UPDATE sends SET state = ? WHERE id = ?", (state.value, entry.id))
             connection.commit()
 
+    def set_shown(self, entry: JournalEntry) -> None:
+        """Record that a node took the transaction, if that matters for it."""
+        if entry.not_after_s is None or entry.was_shown:
+            return
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("UPDATE sends SET was_shown = 1 WHERE id = ?", (entry.id,))
+            connection.commit()
+
     def drop_unless_followed(self, entry: JournalEntry) -> bool:
         """Give up a send that no node took, if no later nonce depends on it; return whether that was so."""
         with self._connection() as connection:
@@ -306,7 +318,7 @@ def _select_one(
 def _select(connection: sqlite3.Connection, condition: str, values: tuple[object, ...]) -> list[JournalEntry]:
     # `condition` is a constant of this module; values are bound.
     rows = connection.execute(
-        "SELECT id, account, tx_nonce, purpose, state, created_s, not_after_s FROM sends"  # noqa: S608 constant
+        "SELECT id, account, tx_nonce, purpose, state, created_s, not_after_s, was_shown FROM sends"  # noqa: S608 constant
         f" WHERE {condition} ORDER BY tx_nonce, id",
         values,
     ).fetchall()
@@ -326,6 +338,7 @@ def _select(connection: sqlite3.Connection, condition: str, values: tuple[object
                 state=SendState(row[4]),
                 created_s=row[5],
                 not_after_s=row[6],
+                was_shown=bool(row[7]),
                 attempts=tuple(
                     Attempt(Hash32(one[0]), one[1], int(one[2]), int(one[3]), one[4], bool(one[5]))
                     for one in attempts

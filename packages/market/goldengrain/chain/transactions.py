@@ -194,6 +194,8 @@ class TransactionSender:
             except UnavailableError:
                 # Journalled: whether the node has it is found out while waiting, or by the next run.
                 return entry
+            else:
+                self.journal.set_shown(entry)
             _tell(on_progress, "broadcast", entry.last.tx_hash, made.what)
             return entry
         raise UnavailableError(
@@ -270,7 +272,6 @@ class TransactionSender:
         first_block: int | None = None
         next_show = started
         mined: Receipt | None = None
-        was_mined = False
         lost_polls = 0
         while True:
             problem = ""
@@ -289,7 +290,7 @@ class TransactionSender:
                 elif seen is None and entry.state is SendState.DONE:
                     # A development chain was rolled back to before a transaction that was final.
                     self.journal.set_state(entry, SendState.PENDING)
-                mined, was_mined = seen, was_mined or seen is not None
+                mined = seen
                 lost_polls = lost_polls + 1 if seen is None and settled_nonces > entry.tx_nonce else 0
                 if lost_polls >= 2:
                     self.journal.set_state(entry, SendState.DROPPED)
@@ -299,7 +300,7 @@ class TransactionSender:
                     first_block = number if first_block is None else first_block
                     if time.monotonic() >= next_show:
                         next_show = time.monotonic() + _REBROADCAST_S
-                        self._broadcaster.show_up_to(entry, was_shown=was_mined)
+                        self._broadcaster.show_up_to(entry)
                     if number > first_block:
                         # Only a chain that makes blocks without it shows that the fee is too low.
                         self._replace_if_stuck(entry, on_progress)
