@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
 from hmac import compare_digest
+from itertools import chain
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -205,16 +206,11 @@ def iter_decrypt(pieces: Iterable[Buffer], *, kind: int, secret: bytes) -> Itera
 def iter_decrypt_with_key(pieces: Iterable[Buffer], *, kind: int, content_key: bytes) -> Iterator[bytes]:
     """Yield the plaintext chunks as `iter_decrypt` does, opened with the content key K."""
     source = iter(pieces)
-    head = bytearray()
-    for piece in source:
-        head += piece
-        if len(head) >= HEADER_BYTES:
-            break
+    head, rest = _split_header(source)
     header = decode_header(head)
     stream = _open_stream(header, kind, content_key)
-    rest = _chain_first(memoryview(bytes(head))[HEADER_BYTES:], source)
     index = 0
-    for sealed in _rechunk(rest, _SEALED_CHUNK_BYTES):
+    for sealed in _rechunk(chain([rest], source), _SEALED_CHUNK_BYTES):
         if index >= header.chunks:
             raise VerificationError("container has bytes after its last chunk")
         expected = min(CHUNK_BYTES, header.plaintext_bytes - index * CHUNK_BYTES) + TAG_BYTES
@@ -222,9 +218,7 @@ def iter_decrypt_with_key(pieces: Iterable[Buffer], *, kind: int, content_key: b
             raise VerificationError(f"container is truncated in chunk {index}")
         if len(sealed) > expected:
             raise VerificationError("container has bytes after its last chunk")
-        chunk = bytearray(expected - TAG_BYTES)
-        stream.decrypt_into(index, sealed, memoryview(chunk))
-        yield bytes(chunk)
+        yield stream.decrypt(index, sealed)
         index += 1
     if index != header.chunks:
         raise VerificationError(f"container is truncated: {header.chunks} chunks expected, got {index}")
@@ -242,11 +236,17 @@ class _Stream:
     def encrypt(self, index: int, chunk: Buffer) -> bytes:
         return self._aead.encrypt(self._nonce(index), chunk, self._aad)
 
+    def decrypt(self, index: int, sealed: Buffer) -> bytes:
+        try:
+            return self._aead.decrypt(self._nonce(index), sealed, self._aad)
+        except InvalidTag:
+            raise _altered(index) from None
+
     def decrypt_into(self, index: int, sealed: Buffer, target: memoryview) -> None:
         try:
             self._aead.decrypt_into(self._nonce(index), sealed, self._aad, target)
         except InvalidTag:
-            raise VerificationError(f"container chunk {index} is altered, reordered or not its own") from None
+            raise _altered(index) from None
 
     def _nonce(self, index: int) -> bytes:
         return self._prefix + index.to_bytes(4, "big") + bytes([index == self._last])
@@ -281,9 +281,20 @@ def _rechunk(pieces: Iterable[Buffer], size: int) -> Iterator[memoryview | bytes
         yield bytes(pending)
 
 
-def _chain_first(first: Buffer, rest: Iterator[Buffer]) -> Iterator[Buffer]:
-    yield first
-    yield from rest
+def _split_header(source: Iterator[Buffer]) -> tuple[bytes, memoryview]:
+    """Return the first 82 bytes of the stream (fewer if it ends before) and the rest of the piece they end in."""
+    head = b""
+    for piece in source:
+        view = memoryview(piece).cast("B")
+        missing = HEADER_BYTES - len(head)
+        head += bytes(view[:missing])
+        if len(head) == HEADER_BYTES:
+            return head, view[missing:]
+    return head, memoryview(b"")
+
+
+def _altered(index: int) -> VerificationError:
+    return VerificationError(f"container chunk {index} is altered, reordered or not its own")
 
 
 def _bad_kind(kind: int) -> ContainerKind:
