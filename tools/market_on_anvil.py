@@ -17,11 +17,12 @@ from web3 import Web3
 from web3.contract import Contract
 
 from goldengrain_protocol import messages
+from goldengrain_protocol.attestation import report_data
 from goldengrain_protocol.constants import Assurance, Outcome
 from goldengrain_protocol.eip712 import QuoteVerified, quote_verified_digest, result_digest
 from goldengrain_protocol.hashing import keccak256
 from goldengrain_protocol.messages import Benchmark, CurvePoint, Result, Sale, Submission
-from goldengrain_protocol.types import ZERO_ADDRESS, Address, Hash32, address_from_hex, hash32
+from goldengrain_protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, address_from_hex, hash32
 
 ARTIFACTS: Final = Path(__file__).resolve().parent.parent / "contracts" / "artifacts"
 
@@ -118,36 +119,29 @@ class Bazaar:
         """Register the enclave by two of three auditors and a quote of about the real size."""
         signer, sealing_key, config = address_of(self.enclave), digest("sealing"), digest("config")
         quote = noise("quote", 4_800)
-        high = keccak256(
-            encode(
-                ["bytes32", "address", "bytes32", "bytes32"],
-                [keccak256(b"goldengrain/report-data/v1"), signer, sealing_key, config],
-            )
+        statement = QuoteVerified(
+            quote_digest=keccak256(quote),
+            measurement=digest("measurement"),
+            report_data_high=hash32(report_data(signer, sealing_key, config)[:32]),
+            report_data_low=ZERO_HASH,
+            tcb_status=0,
+            expiry=self.chain.now() + 90 * DAY_S,
+            platform=digest("platform"),
         )
-        fields = (
-            digest("measurement"),
-            high,
-            bytes(32),
-            0,
-            self.chain.now() + 90 * DAY_S,
-            digest("platform"),
-        )
-        statement = quote_verified_digest(
-            self.chain.chain_id,
-            address_from_hex(self.verifier.address),
-            QuoteVerified(
-                quote_digest=keccak256(quote),
-                measurement=hash32(fields[0]),
-                report_data_high=hash32(fields[1]),
-                report_data_low=hash32(fields[2]),
-                tcb_status=fields[3],
-                expiry=fields[4],
-                platform=hash32(fields[5]),
-            ),
+        signed = quote_verified_digest(
+            self.chain.chain_id, address_from_hex(self.verifier.address), statement
         )
         evidence = encode(
             ["bytes32", "bytes32", "bytes32", "uint8", "uint64", "bytes32", "bytes[]"],
-            [*fields, [sign(auditor, statement) for auditor in self.auditors[:2]]],
+            [
+                statement.measurement,
+                statement.report_data_high,
+                statement.report_data_low,
+                statement.tcb_status,
+                statement.expiry,
+                statement.platform,
+                [sign(auditor, signed) for auditor in self.auditors[:2]],
+            ],
         )
         call = self.registry.functions.register(
             self.verifier.address, quote, evidence, Web3.to_checksum_address(signer), sealing_key, config
