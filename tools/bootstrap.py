@@ -156,7 +156,8 @@ def pip_setting(name: str) -> str:
 
 def create_venv(folder: Path) -> None:
     """A virtual environment without pip: quick, and possible where Debian left `ensurepip` out."""
-    run([sys.executable, "-m", "venv", "--without-pip", folder])
+    # From the interpreter itself, not a link to it: a sandbox sees only what is bound into it.
+    run([os.path.realpath(sys.executable), "-m", "venv", "--without-pip", folder])
 
 
 def install_uv() -> None:
