@@ -31,7 +31,8 @@ from goldengrain_protocol.errors import InvalidInput, VerificationError
 from goldengrain_protocol.evidence import Evidence
 from goldengrain_protocol.proofs import ChainProof, DevPinned, decode_header, verify_trie_proof
 from goldengrain_protocol.types import hash32
-from tests.conformance.generate import CAPTURED, CLASSIFICATION
+from tests.conformance.vector import CAPTURED
+from tests.conformance.vectors_of_bytes import CLASSIFICATION
 from tests.conformance.wire_samples import CONFIG, REPLIES, REQUESTS, SUBMISSION, evidence
 
 CHAIN = json.loads(CAPTURED.read_text())

@@ -17,7 +17,7 @@ from goldengrain_protocol.evidence import Evidence, evidence_digest
 from goldengrain_protocol.messages import Benchmark, CurvePoint, Offer, Submission, validate_benchmark
 from goldengrain_protocol.proofs import DevPinned, chain_trust, mapping_slot
 from goldengrain_protocol.types import address_from_hex, hash32, hash32_from_hex, to_checksum
-from tests.conformance.generate import CLASSIFICATION
+from tests.conformance.vectors_of_bytes import CLASSIFICATION
 from tests.conformance.wire_samples import (
     BENCHMARK,
     CONFIG,
