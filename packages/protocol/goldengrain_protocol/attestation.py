@@ -10,6 +10,7 @@ from typing import Final
 import dcap_qvl
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from goldengrain_protocol import abi
 from goldengrain_protocol.config import ChainTrustConfig, EnclaveConfig, config_digest
@@ -219,9 +220,14 @@ def _pck_chain(parsed: "dcap_qvl.Quote") -> list[x509.Certificate]:
     if pem is None:
         raise VerificationError("quote must carry its pck certificate chain")
     try:
-        return x509.load_pem_x509_certificates(bytes(pem))
+        chain = x509.load_pem_x509_certificates(bytes(pem))
     except ValueError as exc:
         raise VerificationError("pck certificate chain is malformed") from exc
+    # Nothing but the certificates, each in its one form: then two PEM readers cannot see two different leaves.
+    canonical = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
+    if bytes(pem).rstrip(b"\n\0") != canonical.rstrip(b"\n"):
+        raise VerificationError("pck certificate chain must be plain pem")
+    return chain
 
 
 def _platform(pck: dict[str, list[int]], leaf: x509.Certificate) -> Hash32:

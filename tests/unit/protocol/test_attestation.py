@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +234,51 @@ def test_a_root_that_is_no_certificate_is_refused(root: bytes, pki: simulated_pk
 def test_a_time_that_is_no_time_is_refused(at: int, pki: simulated_pki.SimulatedPki) -> None:
     with pytest.raises(InvalidInput, match="time"):
         verify_quote(b"", b"{}", root_der=pki.root_der, at_unix_s=at)
+
+
+@pytest.mark.parametrize("form", ["label", "crlf", "text-before", "text-between", "unwrapped"])
+def test_a_pck_chain_that_two_readers_could_read_differently_is_refused(
+    form: str, pki: simulated_pki.SimulatedPki
+) -> None:
+    """The leaf names the platform; a second, hidden leaf would make one machine look like two."""
+    signer = pki.quote_signer()
+    chain = signer.pck_chain_pem
+    leaf, rest = chain[: chain.index(b"-----END") + 26], chain[chain.index(b"-----END") + 26 :]
+    other = simulated_pki.create_pki(NOW, bytes(16)).quote_signer().pck_chain_pem
+    forms = {
+        "label": leaf.replace(b" CERTIFICATE", b" HIDDEN") + other[: other.index(b"-----END") + 26] + rest,
+        "crlf": chain.replace(b"\n", b"\r\n"),
+        "text-before": b"text\n" + chain,
+        "text-between": leaf + b"text\n" + rest,
+        "unwrapped": leaf.replace(b"\n", b"")
+        .replace(b"E-----M", b"E-----\nM")
+        .replace(b"-----END", b"\n-----END")
+        + b"\n"
+        + rest,
+    }
+    collateral = simulated_pki.collateral_json(pki, "sgx", NOW)
+    good = dcap_quote.sgx_quote_v3(signer, MR_ENCLAVE, MR_SIGNER, REPORT_DATA)
+    verify_quote(good, collateral, root_der=pki.root_der, at_unix_s=NOW)
+    bad = dcap_quote.sgx_quote_v3(
+        replace(signer, pck_chain_pem=forms[form]), MR_ENCLAVE, MR_SIGNER, REPORT_DATA
+    )
+    with pytest.raises((InvalidInput, VerificationError)):
+        verify_quote(bad, collateral, root_der=pki.root_der, at_unix_s=NOW)
+
+
+def test_mutated_quotes_are_refused_or_say_the_same(pki: simulated_pki.SimulatedPki) -> None:
+    noise = random.Random(7)
+    for kind in KINDS:
+        quote, tee = quote_of(pki, kind)
+        collateral = simulated_pki.collateral_json(pki, tee, NOW)
+        expected = verify_quote(quote, collateral, root_der=pki.root_der, at_unix_s=NOW)
+        for _ in range(400):
+            bad = bytearray(quote)
+            for _ in range(noise.randint(1, 3)):
+                at = noise.randrange(len(bad))
+                bad[at : at + noise.randint(0, 3)] = noise.randbytes(noise.randint(0, 3))
+            try:
+                got = verify_quote(bytes(bad), collateral, root_der=pki.root_der, at_unix_s=NOW)
+            except (InvalidInput, VerificationError):
+                continue
+            assert got == expected
