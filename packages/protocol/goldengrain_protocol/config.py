@@ -15,7 +15,9 @@ from goldengrain_protocol.types import Address, Hash32, address
 
 _CONFIG_TAG: Final = b"goldengrain/config/v1"
 DEV_PINNED: Final = "dev-pinned"
-CHAIN_TRUST_MODES: Final = (DEV_PINNED,)
+WITNESS_QUORUM: Final = "witness-quorum"
+ETHEREUM_POS: Final = "ethereum-pos"
+CHAIN_TRUST_MODES: Final = (DEV_PINNED, WITNESS_QUORUM, ETHEREUM_POS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class ChainTrustConfig:
     mode: str
     """One of `CHAIN_TRUST_MODES`."""
     checkpoint: bytes
-    """Mode-specific canonical bytes, e.g. `dev_pinned.encode_checkpoint`."""
+    """Mode-specific canonical bytes, e.g. `DevPinned.checkpoint()`."""
 
     def __post_init__(self) -> None:
         if self.mode not in CHAIN_TRUST_MODES:
