@@ -202,7 +202,6 @@ MASK_40: constant(uint256) = 2**40 - 1
 MASK_88: constant(uint256) = 2**88 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 
-MAX_PPM: constant(uint256) = 1_000_000
 MAX_BPS: constant(uint256) = 10_000
 MAX_QUORUM: constant(uint256) = 5
 MAX_ITEMS: constant(uint256) = 16
@@ -271,7 +270,7 @@ def open_benchmark(benchmark: Benchmark, sealed_keys: Bytes[4096], metadata: Str
     assert benchmark.quorum <= MAX_QUORUM and benchmark.quorum % 2 == 1, "market: bad quorum"
     assert benchmark.fee_wei <= MASK_96, "market: fee too high"
     assert benchmark.submission_cap != 0 and benchmark.submission_cap <= MASK_16, "market: bad submission cap"
-    assert benchmark.step_ppm != 0 and benchmark.step_ppm <= MAX_PPM, "market: bad step"
+    assert benchmark.step_ppm != 0 and benchmark.step_ppm <= pricing.MAX_PPM, "market: bad step"
     assert (
         block.timestamp <= benchmark.submissions_close and benchmark.submissions_close <= MASK_40 - MAX_RESULT_WINDOW_S
     ), "market: bad closing time"
@@ -614,7 +613,7 @@ def _verify_result(submission_id: bytes32, result: SignedResult) -> address:
     @notice The address that signed this well-formed result, whose anchor is a recent block of this chain.
     """
     assert result.outcome == SCORED or result.outcome == MODEL_FAILED, "market: bad outcome"
-    assert result.score_ppm <= MAX_PPM and result.bound_ppm <= MAX_PPM, "market: bad score"
+    assert result.score_ppm <= pricing.MAX_PPM and result.bound_ppm <= pricing.MAX_PPM, "market: bad score"
     assert (
         result.outcome == SCORED or (result.score_ppm == 0 and result.bound_ppm == 0)
     ), "market: failed model with a score"
