@@ -36,7 +36,7 @@ def run_benchmark(opened: OpenedJob, sandbox: Sandbox) -> BenchmarkResult:
     Raises:
         UnavailableError: the machine could not carry the evaluation out; nothing is known about the model.
     """
-    engine = engine_description(sandbox.layers())
+    engine = engine_description(sandbox.layers(), sandbox.required_layers)
     try:
         if isinstance(opened.model, ModelFailure):
             raise opened.model
@@ -65,12 +65,14 @@ def model_task(spec: BenchmarkSpec, model_bytes: int, samples: int, threads: int
 
 
 @cache
-def engine_description(layers: frozenset[str]) -> str:
-    """Return the versions of what computes a score and the sandbox layers around it, for the evidence."""
+def engine_description(layers: frozenset[str], required: frozenset[str]) -> str:
+    """Return the versions of what computes a score and the sandbox around it, for the evidence: the layers that were
+    active, and those without which the enclave would not have started."""
     parts = [
         f"{name} {version(name)}" for name in ("goldengrain-enclave", "onnxruntime", "numpy", "scikit-learn")
     ]
-    return "; ".join([*parts, f"sandbox {'+'.join(sorted(layers)) or 'none'}"])
+    active, needed = "+".join(sorted(layers)) or "none", "+".join(sorted(required)) or "none"
+    return "; ".join([*parts, f"sandbox {active} (required {needed})"])
 
 
 def _form(tensor: TensorSpec) -> TensorForm:

@@ -22,6 +22,8 @@ _SYSTEM_PATHS: Final = (
     "/lib64",
     "/etc/ld.so.cache",
 )
+_PROCESSOR_FACTS: Final = ("/proc/cpuinfo", "/sys/devices/system/cpu")
+"""What the runtime reads to choose its kernels; without it, it takes the slowest and other roundings."""
 _SYSTEM_PREFIXES: Final = ("/usr", "/usr/local")
 _PROBE_TIMEOUT_S: Final = 20
 
@@ -54,11 +56,13 @@ def namespace_command(bubblewrap: str) -> list[str]:
     """Return the command line up to and including `--`; the program to run follows.
 
     All namespaces, no capabilities, no further user namespaces, an empty environment, a private root with the
-    read-only paths above and /dev/null; no /proc, no /tmp, no home.
+    read-only paths above, facts about the processor and /dev/null; no processes in /proc, no /tmp, no home.
     """
     binds: list[str] = []
     for path in readable_paths():
         binds += ["--ro-bind", path, path]
+    for path in _PROCESSOR_FACTS:
+        binds += ["--ro-bind-try", path, path]
     return [
         bubblewrap,
         *("--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session"),

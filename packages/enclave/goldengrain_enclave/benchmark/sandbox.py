@@ -43,7 +43,7 @@ class Sandbox:
             raise InvalidInput(
                 f"sandbox layers must be among {', '.join(lockdown.LAYERS)}, got {sorted(unknown)}"
             )
-        self._required = required_layers
+        self.required_layers = required_layers
         self._next: ModelProcess | None = None
         self._current: ModelProcess | None = None
         self._layers: frozenset[str] | None = None
@@ -52,7 +52,7 @@ class Sandbox:
     def prestart(self) -> None:
         """Start the next child now, without waiting for it."""
         if self._next is None:
-            self._next = ModelProcess(self._required)
+            self._next = ModelProcess(self.required_layers)
 
     def layers(self) -> frozenset[str]:
         """Return the layers that a child on this machine really has, by locking one down; remembered.
