@@ -72,6 +72,18 @@ class Artifact:
         """Return the values that a call answered with."""
         return _decode(f"{self.name}.{function}", self.functions[function].outputs, data)
 
+    def decode_call(self, function: str, calldata: bytes) -> dict[str, object]:
+        """Return the arguments of a call of this function, by name.
+
+        Raises:
+            InvalidInput: the calldata is of another function.
+        """
+        found = self.functions[function]
+        if calldata[:4] != found.selector:
+            raise InvalidInput(f"the calldata is no call of {self.name}.{function}")
+        values = _decode(f"{self.name}.{function}", found.inputs, calldata[4:])
+        return {parameter.name: value for parameter, value in zip(found.inputs, values, strict=True)}
+
     def encode_creation(self, arguments: Sequence[object]) -> bytes:
         """Return the creation code with its constructor's arguments."""
         return self.creation_code + _encode(f"{self.name}.__init__", self.constructor, arguments)
@@ -160,13 +172,22 @@ def _encode(where: str, parameters: tuple[Parameter, ...], arguments: Sequence[o
     if len(parameters) != len(arguments):
         raise InvalidInput(f"{where} takes {len(parameters)} arguments, got {len(arguments)}")
     prepared = [
-        to_checksum(Address(value)) if parameter.kind == "address" and isinstance(value, bytes) else value
-        for parameter, value in zip(parameters, arguments, strict=True)
+        _checked(where, parameter, value) for parameter, value in zip(parameters, arguments, strict=True)
     ]
     try:
         return abi_encode([parameter.kind for parameter in parameters], prepared)
     except (EncodingError, TypeError, ValueError, OverflowError) as exc:
         raise InvalidInput(f"an argument of {where} does not fit: {exc}") from exc
+
+
+def _checked(where: str, parameter: Parameter, value: object) -> object:
+    """Return an argument as the encoder takes it; the encoder itself would pad bytes that are too short."""
+    if parameter.kind == "address" and isinstance(value, bytes):
+        return to_checksum(Address(value))
+    size = parameter.kind.removeprefix("bytes")
+    if size != parameter.kind and size.isdecimal() and isinstance(value, bytes) and len(value) != int(size):
+        raise InvalidInput(f"{where}: {parameter.name} must have {size} bytes, got {len(value)}")
+    return value
 
 
 def _decode(where: str, parameters: tuple[Parameter, ...], data: bytes) -> tuple[object, ...]:

@@ -328,7 +328,7 @@ class ChainClient:
     def _wrong_chain(self, difference: str) -> InvalidInput:
         return InvalidInput(
             f"the rpc node at {self._rpc.shown_url} serves another chain: expected {difference}",
-            next_step="give the address of a node of the right chain; after `gg devnet reset` deploy again",
+            next_step="give the address of a node of the right chain; after `gg devnet down --reset` deploy again",
         )
 
     def _block(self, tag: BlockTag) -> Block:

@@ -51,7 +51,7 @@ from goldengrain_protocol.status import (
     decode_record_status,
     decode_submission_status,
 )
-from goldengrain_protocol.types import Address, Hash32
+from goldengrain_protocol.types import Address, Hash32, hash32
 
 __all__ = [
     "AuditorQuorum",
@@ -74,6 +74,10 @@ class OrderItem:
     body_hash: Hash32
     buyer_key: bytes
     hashlock: Hash32
+
+    def __post_init__(self) -> None:
+        for value in (self.body_hash, self.buyer_key, self.hashlock):
+            hash32(value)
 
     def abi_tuple(self) -> tuple[bytes, bytes, bytes]:
         """Return the fields as a contract call takes them."""

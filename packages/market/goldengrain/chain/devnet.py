@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from goldengrain.accounts import key_of_mnemonic
+from goldengrain.accounts import Account, key_of_mnemonic
 from goldengrain.chain.client import ChainClient
 from goldengrain.home import Home, atomic_write, read_json_object
 from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, UnavailableError
@@ -29,11 +29,14 @@ HARDFORK: Final = "osaka"
 DEV_MNEMONIC: Final = "test test test test test test test test test test test junk"
 """The mnemonic of every Ethereum development chain: public, worthless."""
 DEV_BALANCE_WEI: Final = 10_000 * 10**18
+BANK_INDEX: Final = 9
+"""The development account that funds others."""
 ANVIL_VARIABLE: Final = "GG_ANVIL"
 """Environment variable naming the anvil program, where it is not found by itself."""
 
 _STATE_INTERVAL_S: Final = 10
 _HOST: Final = "127.0.0.1"
+_PORT_WAIT_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class Devnet:
         self, port: int, block_time_s: float, accounts: int, extra_arguments: Sequence[str]
     ) -> _Record:
         program = find_anvil()
-        port = _choose_port(port, self._last_port())
+        port = _choose_port(port, self._last_port(), keep_last=self._state_path.exists())
         self._check_state()
         arguments = [
             str(program),
@@ -195,7 +198,7 @@ class Devnet:
             if not _is_ours(record):
                 raise UnavailableError(
                     f"anvil ended at once: {self._last_words()}",
-                    next_step=f"read {self.log_path}; if the saved state is damaged, `gg devnet reset`",
+                    next_step=f"read {self.log_path}; if the saved state is damaged, `gg devnet down --reset`",
                 )
             try:
                 if client.latest_number() >= 2:
@@ -254,7 +257,7 @@ class Devnet:
         except InvalidInput as exc:
             raise UnavailableError(
                 f"the saved state of the development chain is damaged: {self._state_path}",
-                next_step="begin a new chain with `gg devnet reset` (accounts stay, deployments are lost)",
+                next_step="begin a new chain with `gg devnet down --reset` (accounts stay, deployments are lost)",
             ) from exc
 
     def _last_words(self) -> str:
@@ -262,6 +265,8 @@ class Devnet:
             lines = self.log_path.read_text(errors="replace").strip().splitlines()
         except OSError:
             lines = []
+        complaints = [line for line in lines[-20:] if "error" in line.lower()]
+        lines = complaints or lines
         return " / ".join(lines[-3:]) or "it said nothing"
 
 
@@ -305,29 +310,60 @@ def dev_private_key(index: int) -> bytes:
     return key_of_mnemonic(DEV_MNEMONIC, index)
 
 
-def fund(client: ChainClient, account: Address, balance_wei: int) -> None:
-    """Set an account's balance on a development chain.
+def fund(client: ChainClient, account: Address, balance_wei: int, *, timeout_s: float = 30.0) -> None:
+    """Raise an account's balance to at least `balance_wei` on a development chain.
+
+    By a transfer of the last development account, which anvil signs. (Setting the balance would change the
+    state of a block that is mined already: proofs of that block would fail.)
 
     Raises:
-        UnavailableError: the node is no development node.
+        InvalidInput: more than the development account has.
+        UnavailableError: the node is no development node, or makes no blocks.
     """
-    client.raw_request("anvil_setBalance", ["0x" + account.hex(), hex(balance_wei)])
+    missing_wei = balance_wei - client.balance(account)
+    if missing_wei <= 0:
+        return
+    bank = Account.from_private_key(dev_private_key(BANK_INDEX)).address
+    if client.balance(bank) <= missing_wei:
+        raise InvalidInput(f"the development account has less than {missing_wei} wei left")
+    transfer = {"from": "0x" + bank.hex(), "to": "0x" + account.hex(), "value": hex(missing_wei)}
+    client.raw_request("eth_sendTransaction", [transfer])
+    started = time.monotonic()
+    while client.balance(account) < balance_wei:
+        if time.monotonic() - started > timeout_s:
+            raise UnavailableError(f"the development chain made no block within {timeout_s:g} s")
+        time.sleep(0.05)
 
 
 def _url(port: int) -> str:
     return f"http://{_HOST}:{port}"
 
 
-def _choose_port(wanted: int, last: int) -> int:
-    for candidate in (wanted,) if wanted else (last, 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((_HOST, candidate))
-            except (OSError, OverflowError):
-                continue
-            return int(probe.getsockname()[1])
-    raise InvalidInput(f"port {wanted} is taken or not allowed", next_step="choose another port")
+def _choose_port(wanted: int, last: int, *, keep_last: bool) -> int:
+    """Return the wanted port, else the last one, else a free one; `keep_last` insists on the last."""
+    if not wanted and last:
+        # A process just killed may hold it for a moment.
+        deadline = time.monotonic() + _PORT_WAIT_S
+        while not (port := _probe(last)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if port:
+            return port
+        wanted = last if keep_last else 0
+    port = _probe(wanted)
+    if not port:
+        raise InvalidInput(f"port {wanted} is taken or not allowed", next_step="choose another with --port")
+    return port
+
+
+def _probe(port: int) -> int:
+    """Return the port if it can be listened on (for 0 any free one), else 0."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except (OSError, OverflowError):
+            return 0
+        return int(probe.getsockname()[1])
 
 
 def _is_ours(record: _Record) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
+from fsspec import available_protocols
 from fsspec.core import split_protocol, url_to_fs
 
 from goldengrain_protocol.commitments import BLOB_PIECE_BYTES, ChunkList
@@ -96,6 +97,9 @@ class Place:
     def _filesystem(self) -> tuple[Any, str]:
         with self._opening:
             if self._opened is None:
+                scheme = split_protocol(self._url)[0] or "file"
+                if scheme not in available_protocols():
+                    raise InvalidInput(f"no kind of storage is known for {scheme}:// ({self.shown})")
                 filesystem, root = url_to_fs(self._url, **self._options)
                 self._opened = (filesystem, str(root))
             return self._opened
