@@ -1,0 +1,444 @@
+"""Any sequence of calls: the contract does what the model does, and never owes more than it has.
+
+Among the actors are a receiver that refuses ETH or calls back, and a token that takes fees, returns nothing or
+false, reverts, blacklists, calls back, or pretends to pay. The invariant is Market's own (see its docstring):
+what the market holds equals what it owes, for ETH and every well-behaved token; never less for the other.
+"""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import boa
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from goldengrain_protocol import messages
+from goldengrain_protocol.constants import SubmissionState
+from goldengrain_protocol.hashing import keccak256
+from goldengrain_protocol.messages import Benchmark, CurvePoint, OrderTerms, Sale
+from goldengrain_protocol.types import ZERO_ADDRESS, Address, Hash32, to_checksum
+from tests.contracts import chain
+from tests.contracts.bazaar import DAY_S, ETHER, START_S, Bazaar, Entry, Order, Signer, digest, raw
+from tests.contracts.market_model import MarketModel, Money, Refused
+
+TOKEN_MODES = {"honest": 0, "returns nothing": 1, "false": 2, "reverts": 3, "moves nothing": 7}
+ACCEPTS, REFUSES, REENTERS = 0, 1, 2
+MOSTLY = st.sampled_from([True] * 9 + [False])
+"""True where a call should be one that succeeds."""
+
+CURVES = (
+    (CurvePoint(0, 1),),
+    (CurvePoint(500_000, 10_001), CurvePoint(900_000, 100_003)),
+    (CurvePoint(300_000, 7), CurvePoint(700_000, 2**88 - 1)),
+)
+
+
+class MarketMachine(RuleBasedStateMachine):
+    """One run on a state of its own."""
+
+    bazaar: ClassVar[Bazaar]
+    calls: ClassVar[int] = 0
+    successes: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state = contextlib.ExitStack()
+        self._state.enter_context(boa.env.anchor())
+        bazaar = self.bazaar
+        receiver = bazaar.receiver.address
+        boa.env.set_balance(receiver, 10**12 * ETHER)
+        self.people = [bazaar.developer, bazaar.other_developer, receiver]
+        self.buyers = [bazaar.buyer, bazaar.other_buyer, receiver]
+        self.workers = [bazaar.worker, bazaar.other_worker, receiver]
+        for buyer in self.buyers[:2]:
+            boa.env.set_balance(buyer, 10**12 * ETHER)
+        self.accounts = sorted(
+            {
+                *self.people,
+                *self.buyers,
+                *self.workers,
+                bazaar.owner,
+                bazaar.royalty_recipient,
+                bazaar.market.address,
+            }
+        )
+        self.signers = sorted((bazaar.register(f"member {i}") for i in range(3)), key=lambda s: s.address)
+        self.tokens = {
+            ZERO_ADDRESS: None,
+            raw(bazaar.token.address): bazaar.token,
+            raw(bazaar.hostile_token.address): bazaar.hostile_token,
+        }
+        money = Money(misbehaving=raw(bazaar.hostile_token.address))
+        for token in self.tokens:
+            balances = {raw(account): self._balance(token, account) for account in self.accounts}
+            money.balances[token] = defaultdict(int, balances)
+        self.model = MarketModel(bazaar.chain_id, bazaar.market_address, money, START_S)
+        self.benchmarks: list[Benchmark] = []
+        self.entries: list[Entry] = []
+        self.orders: list[Order] = []
+
+    def teardown(self) -> None:
+        self._state.close()
+
+    # Both sides of every call
+
+    def _balance(self, token: Address, account: str) -> int:
+        contract = self.tokens[token]
+        return int(contract.call("balanceOf", account)) if contract else chain.balance_of(account)
+
+    def _both(self, in_model: Callable[[], None], on_chain: Callable[[], Any]) -> bool:
+        """Make a call on both sides; they must agree on whether and why it fails."""
+        cls = type(self)
+        cls.calls += 1
+        try:
+            in_model()
+        except Refused as refused:
+            expected = refused.reason
+        else:
+            expected = ""
+        try:
+            on_chain()
+        except chain.Reverted as reverted:
+            assert reverted.reason == expected, f"model says {expected!r}"
+            assert expected, "reverted without a reason"
+            return False
+        assert not expected, f"model says {expected!r}, the contract went ahead"
+        cls.successes += 1
+        return True
+
+    def _pass_time(self, seconds: int) -> None:
+        self.model.now += seconds
+        chain.set_time(self.model.now)
+
+    # Benchmarks
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        self.open_benchmark(data, honest=True)
+
+    @precondition(lambda self: len(self.benchmarks) < 4)
+    @rule(data=st.data(), honest=MOSTLY)
+    def open_benchmark(self, data: st.DataObject, honest: bool) -> None:
+        bps = data.draw(st.sampled_from([0, 0, 1, 250, 10_000]))
+        sale = Sale(
+            data.draw(st.sampled_from(list(self.tokens))),
+            raw(self.bazaar.royalty_recipient) if bps else ZERO_ADDRESS,
+            bps,
+        )
+        terms = self.bazaar.terms(
+            sale=sale,
+            spec_digest=self.bazaar.fresh("spec"),
+            quorum=data.draw(st.sampled_from([1, 1, 3])),
+            fee_wei=data.draw(st.sampled_from([0, 1, 1_000, ETHER])),
+            submission_cap=data.draw(st.sampled_from([2, 9])),
+            step_ppm=data.draw(st.sampled_from([1, 50_000])),
+            submissions_close=self.model.now + data.draw(st.sampled_from([DAY_S, 90 * DAY_S])),
+            curve=data.draw(st.sampled_from(CURVES)),
+        )
+        if not honest and self.benchmarks:
+            terms = self.benchmarks[0]
+        owner = self.bazaar.owner
+        if self._both(
+            lambda: self.model.open_benchmark(raw(owner), terms),
+            lambda: self.bazaar.open(terms, sender=owner),
+        ):
+            self.benchmarks.append(terms)
+
+    @precondition(lambda self: len(self.benchmarks) > 1)
+    @rule(data=st.data(), honest=MOSTLY)
+    def close_benchmark(self, data: st.DataObject, honest: bool) -> None:
+        terms = data.draw(st.sampled_from(self.benchmarks))
+        sender = self.bazaar.owner if honest else self.bazaar.developer
+        self._both(
+            lambda: self.model.close_benchmark(raw(sender), terms),
+            lambda: self.bazaar.market.call("close_benchmark", terms.abi_tuple(), sender=sender),
+        )
+
+    # Submissions
+
+    def _submittable(self) -> list[tuple[Benchmark, str]]:
+        """Benchmark and developer, where a submission would be accepted now."""
+        found = []
+        for terms in self.benchmarks:
+            benchmark_id = self.bazaar.benchmark_id(terms)
+            for developer in self.people:
+                record = self.model.records.get(messages.record_id(benchmark_id, raw(developer)), 0)
+                if (
+                    self.model.benchmarks[benchmark_id] & 0xFF == 1
+                    and self.model.now <= terms.submissions_close
+                    and record & 0xFF == 0
+                    and record >> 8 & 0xFFFF < terms.submission_cap
+                ):
+                    found.append((terms, developer))
+        return found
+
+    @rule(data=st.data(), honest=MOSTLY)
+    def submit(self, data: st.DataObject, honest: bool) -> None:
+        possible = self._submittable()
+        if honest and not possible:
+            return
+        everything = [(terms, developer) for terms in self.benchmarks for developer in self.people]
+        terms, developer = data.draw(st.sampled_from(possible if honest else everything))
+        entry = self.bazaar.entry(
+            terms,
+            developer,
+            payee=raw(data.draw(st.sampled_from(self.people))),
+            reserve=data.draw(st.sampled_from([0, 0, 0, 10_500, 2**88 - 1])),
+        )
+        if not honest and self.entries and data.draw(st.booleans()):
+            entry = data.draw(st.sampled_from(self.entries))
+        value = entry.benchmark.fee_wei + (0 if honest else data.draw(st.sampled_from([0, 1])))
+        if self._both(
+            lambda: self.model.submit(entry.benchmark, entry.benchmark.sale, entry.body, value),
+            lambda: self.bazaar.submit(entry, value=value),
+        ):
+            self.entries.append(entry)
+
+    def _in_state(self, state: SubmissionState) -> list[Entry]:
+        return [e for e in self.entries if self.model.submissions[e.submission_id] & 0xFF == state]
+
+    def _deadline(self, entry: Entry) -> int:
+        return self.model.submissions[entry.submission_id] >> 8 & (2**40 - 1)
+
+    @precondition(lambda self: self.entries)
+    @rule(data=st.data(), honest=MOSTLY)
+    def accept(self, data: st.DataObject, honest: bool) -> None:
+        fresh = [e for e in self._in_state(SubmissionState.OPEN) if self.model.now <= self._deadline(e)]
+        if honest and not fresh:
+            return
+        entry = data.draw(st.sampled_from(fresh if honest else self.entries))
+        results = []
+        for _ in range(entry.benchmark.quorum):
+            worker = raw(data.draw(st.sampled_from(self.workers)))
+            anchor = self.bazaar.result(entry).anchor_number - data.draw(st.sampled_from([0, 3, 400]))
+            if data.draw(st.sampled_from([True] * 4 + [False])):
+                bound = data.draw(st.sampled_from([0, 400_000, 650_000, 899_999, 900_000, 10**6]))
+                results.append(self.bazaar.result(entry, bound, worker=worker, anchor_number=anchor))
+            else:
+                results.append(self.bazaar.failure(entry, worker=worker, anchor_number=anchor))
+        signed = [self.bazaar.signed(r, s) for r, s in zip(results, self.signers, strict=False)]
+        terms = entry.benchmark if honest else data.draw(st.sampled_from(self.benchmarks))
+        self._both(
+            lambda: self.model.accept(terms, entry.body, results),
+            lambda: self.bazaar.accept(entry, signed, benchmark=terms),
+        )
+
+    @precondition(lambda self: self._in_state(SubmissionState.OPEN))
+    @rule(data=st.data())
+    def accept_a_forgery(self, data: st.DataObject) -> None:
+        """Refused, and nothing changes: an unregistered signer, another chain's signature, a fork's anchor."""
+        entry = data.draw(st.sampled_from(self._in_state(SubmissionState.OPEN)))
+        if self.model.now > self._deadline(entry):
+            return
+        kind = data.draw(st.sampled_from(["stranger", "fork", "too few"]))
+        result = self.bazaar.result(entry, **({"anchor_hash": digest("fork")} if kind == "fork" else {}))
+        signer = Signer.named("stranger") if kind == "stranger" else self.signers[0]
+        signed = [self.bazaar.signed(result, signer)] * (0 if kind == "too few" else entry.benchmark.quorum)
+        with pytest.raises(chain.Reverted, match="not registered|unknown anchor|wrong number"):
+            self.bazaar.accept(entry, signed)
+
+    @precondition(lambda self: self.entries)
+    @rule(data=st.data(), honest=MOSTLY)
+    def reclaim_fee(self, data: st.DataObject, honest: bool) -> None:
+        open_entries = self._in_state(SubmissionState.OPEN)
+        if honest and not open_entries:
+            return
+        entry = data.draw(st.sampled_from(open_entries if honest else self.entries))
+        if honest:
+            self._pass_time(max(0, self._deadline(entry) + 1 - self.model.now))
+        self._both(
+            lambda: self.model.reclaim_fee(entry.benchmark.sale, entry.body),
+            lambda: self.bazaar.reclaim_fee(entry),
+        )
+
+    # Orders
+
+    @rule(data=st.data(), honest=MOSTLY)
+    def order(self, data: st.DataObject, honest: bool) -> None:
+        priced = self._in_state(SubmissionState.PRICED)
+        if (honest and not priced) or not self.entries:
+            return
+        first = data.draw(st.sampled_from(priced if honest else self.entries))
+        alike = [e for e in (priced if honest else self.entries) if e.benchmark.sale == first.benchmark.sale]
+        entries = [first, *data.draw(st.lists(st.sampled_from(alike), max_size=3))]
+        buyer = data.draw(st.sampled_from(self.buyers))
+        duration = data.draw(st.sampled_from([60, DAY_S, 30 * DAY_S]))
+        orders = self.bazaar.orders_for(entries, buyer, self.model.now + duration)
+        if not honest and self.orders and data.draw(st.booleans()):
+            orders[-1] = data.draw(st.sampled_from(self.orders))
+            orders = [
+                Order(
+                    OrderTerms(
+                        o.terms.sale, orders[-1].terms.buyer, orders[-1].terms.deadline, o.terms.hashlock
+                    ),
+                    o.preimage,
+                    o.amount,
+                )
+                for o in orders
+            ]
+        sale = orders[0].terms.sale
+        if any(o.terms.sale != sale for o in orders):
+            return
+        total = sum(self.bazaar.price(entry) for entry in entries)
+        value = (total if sale.token == ZERO_ADDRESS else 0) + (
+            0 if honest else data.draw(st.sampled_from([0, 1]))
+        )
+        if self._both(
+            lambda: self.model.order([o.terms for o in orders], [e.body_hash for e in entries], value),
+            lambda: self.bazaar.order(entries, orders, value=value),
+        ):
+            self.orders.extend(orders)
+
+    def _open_orders(self) -> list[Order]:
+        return [order for order in self.orders if self.model.orders[order.order_id]]
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data(), honest=MOSTLY)
+    def claim(self, data: st.DataObject, honest: bool) -> None:
+        if honest and not self._open_orders():
+            return
+        order = data.draw(st.sampled_from(self._open_orders() if honest else self.orders))
+        preimage = order.preimage
+        if not honest and data.draw(st.booleans()):
+            preimage = digest("a guess")
+        guessed = OrderTerms(order.terms.sale, order.terms.buyer, order.terms.deadline, keccak256(preimage))
+        self._both(
+            lambda: self.model.claim(guessed),
+            lambda: self.bazaar.claim(Order(order.terms, preimage, order.amount)),
+        )
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data(), honest=MOSTLY)
+    def refund(self, data: st.DataObject, honest: bool) -> None:
+        if honest and not self._open_orders():
+            return
+        order = data.draw(st.sampled_from(self._open_orders() if honest else self.orders))
+        if honest:
+            self._pass_time(max(0, order.terms.deadline + 1 - self.model.now))
+        self._both(lambda: self.model.refund(order.terms), lambda: self.bazaar.refund(order))
+
+    # Credits
+
+    @rule(data=st.data(), honest=MOSTLY, home=st.booleans())
+    def withdraw(self, data: st.DataObject, honest: bool, home: bool) -> None:
+        owed = [key for key, amount in self.model.credits.items() if amount]
+        everything = [(token, raw(account)) for token in self.tokens for account in self.people]
+        if honest and not owed:
+            return
+        token, account = data.draw(st.sampled_from(owed if honest else everything))
+        to = account if home else raw(self.bazaar.owner)
+        self._both(
+            lambda: self.model.withdraw(account, token, to),
+            lambda: self.bazaar.market.call(
+                "withdraw", to_checksum(token), to_checksum(to), sender=to_checksum(account)
+            ),
+        )
+
+    # The world around
+
+    @rule(seconds=st.sampled_from([1, 3_600, DAY_S, 10 * DAY_S]))
+    def pass_time(self, seconds: int) -> None:
+        if self.model.now + seconds < START_S + 300 * DAY_S:
+            self._pass_time(seconds)
+
+    @rule(data=st.data(), mode=st.sampled_from([ACCEPTS, REFUSES, REENTERS]))
+    def change_the_receiver(self, data: st.DataObject, mode: int) -> None:
+        receiver = self.bazaar.receiver.address
+        hook = self.bazaar.market.encode_call("withdraw", to_checksum(ZERO_ADDRESS), receiver)
+        if mode == REENTERS and self._open_orders():
+            order = data.draw(st.sampled_from(self._open_orders()))
+            arguments = (order.terms.sale.abi_tuple(), to_checksum(order.terms.buyer), order.terms.deadline)
+            hook = self.bazaar.market.encode_call("claim", *arguments, order.preimage)
+        behaving = chain.deploy(chain.SOURCES / "Receiver.vy", mode, self.bazaar.market.address, hook)
+        boa.env.set_code(receiver, boa.env.get_code(behaving.address))
+        self.model.money.refusing = {raw(receiver)} if mode == REFUSES else set()
+
+    @rule(
+        mode=st.sampled_from(["honest", "honest", "returns nothing", "false", "reverts", "moves nothing"]),
+        fee_bps=st.sampled_from([0, 0, 1_000]),
+    )
+    def change_the_token(self, mode: str, fee_bps: int) -> None:
+        self.bazaar.hostile_token.call("configure", TOKEN_MODES[mode], fee_bps)
+        self.model.money.mode = mode
+        self.model.money.fee_bps = fee_bps
+
+    @rule(data=st.data(), yes=st.booleans())
+    def change_the_blacklist(self, data: st.DataObject, yes: bool) -> None:
+        account = data.draw(st.sampled_from(self.people))
+        self.bazaar.hostile_token.call("blacklist", account, yes)
+        (set.add if yes else set.discard)(self.model.money.blacklisted, raw(account))
+
+    @precondition(lambda self: self._open_orders())
+    @rule(data=st.data())
+    def let_the_token_call_back(self, data: st.DataObject) -> None:
+        order = data.draw(st.sampled_from(self._open_orders()))
+        arguments = (order.terms.sale.abi_tuple(), to_checksum(order.terms.buyer), order.terms.deadline)
+        hook = self.bazaar.market.encode_call("claim", *arguments, order.preimage)
+        self.bazaar.hostile_token.call("set_hook", self.bazaar.market.address, hook)
+
+    @rule(data=st.data(), amount=st.integers(1, 10**20))
+    def give_unasked(self, data: st.DataObject, amount: int) -> None:
+        token = data.draw(st.sampled_from(list(self.tokens)))
+        contract, market = self.tokens[token], self.bazaar.market.address
+        if contract:
+            contract.call("mint", market, amount)
+        else:
+            boa.env.set_balance(market, chain.balance_of(market) + amount)
+        self.model.money.balances[token][raw(market)] += amount
+        self.gifts = getattr(self, "gifts", defaultdict(int))
+        self.gifts[token] += amount
+
+    # What always holds
+
+    @invariant()
+    def the_market_owes_what_it_has(self) -> None:
+        gifts: Mapping[Address, int] = getattr(self, "gifts", {})
+        for token in self.tokens:
+            held = self._balance(token, self.bazaar.market.address) - gifts.get(token, 0)
+            if token == self.model.money.misbehaving:
+                assert held >= self.model.owed(token)
+            else:
+                assert held == self.model.owed(token)
+
+    @invariant()
+    def every_balance_is_the_models(self) -> None:
+        for token, balances in self.model.money.balances.items():
+            for account in self.accounts:
+                assert self._balance(token, account) == balances[raw(account)], (token.hex(), account)
+
+    @invariant()
+    def every_word_is_the_models(self) -> None:
+        market = self.bazaar.market.address
+        mappings: list[Mapping[Hash32, int]] = [
+            self.model.benchmarks,
+            self.model.submissions,
+            self.model.records,
+            self.model.orders,
+        ]
+        for position, words in enumerate(mappings):
+            for key, word in words.items():
+                assert boa.env.get_storage(market, chain.mapping_slot(position, key)) == word
+        for (token, account), amount in self.model.credits.items():
+            assert boa.env.get_storage(market, chain.mapping_slot(4, token, account)) == amount
+
+    @invariant()
+    def nobody_re_entered(self) -> None:
+        assert self.bazaar.receiver.call("hook_successes") == 1  # as deployed
+        assert self.bazaar.hostile_token.call("hook_successes") == 0
+
+
+@pytest.mark.stateful
+def test_the_market_agrees_with_its_model(bazaars: Mapping[str, Bazaar], generator: str) -> None:
+    machine = type(
+        "MarketMachine", (MarketMachine,), {"bazaar": bazaars[generator], "calls": 0, "successes": 0}
+    )
+    run_machine(machine, settings=settings(deadline=None))
+    assert machine.calls > 100
+    assert machine.successes > 0.6 * machine.calls, (
+        f"{machine.successes} of {machine.calls} calls went through"
+    )
