@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from typing import Any, Final
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from goldengrain.bounded_json import decode_json
 from goldengrain.host.worker import Worker
 from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, UnavailableError, VerificationError
 from goldengrain_protocol.types import address_from_hex, hash32_from_hex, to_checksum
@@ -106,7 +106,7 @@ async def _body(request: Request) -> bytes:
 
 def _decode(body: bytes) -> dict[str, str]:
     try:
-        document: Any = json.loads(body)
+        document: Any = decode_json(body)
     except ValueError as exc:
         raise InvalidInput("request is not JSON") from exc
     wanted = {"submission_id", "buyer", "buyer_key"}

@@ -60,6 +60,7 @@ class Worker:
         self._finder = JobFinder(session, boot, verifier)
         self._report = on_report
         self._restart_lock = threading.Lock()
+        # By benchmark, as the enclave keeps them: two benchmarks may share one test set's bytes.
         self._held_testsets: set[Hash32] = set()
 
     @property
@@ -167,7 +168,7 @@ class Worker:
         )
         model = session.blobs.get(body.content_digest)
         self._ensure_enclave()
-        held = terms.testset_digest in self._held_testsets
+        held = body.benchmark_id in self._held_testsets
         request = JobRequest(
             proof=fetch_chain_proof(session.client, session.book.enclave_config(), slots),
             benchmark=terms,
@@ -183,9 +184,9 @@ class Worker:
         try:
             reply = self._enclave.evaluate(request, timeout_s=spec.limits.wall_s + EVALUATION_SLACK_S)
         except GoldenGrainError:
-            self._held_testsets.discard(terms.testset_digest)
+            self._held_testsets.discard(body.benchmark_id)
             raise
-        self._held_testsets.add(terms.testset_digest)
+        self._held_testsets.add(body.benchmark_id)
         if reply.result.submission_id != job.submission_id or digest_of(reply.evidence) != (
             reply.result.evidence_digest
         ):

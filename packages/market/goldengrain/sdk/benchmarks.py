@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
+from goldengrain.bounded_json import decode_json
 from goldengrain.chain.events import BenchmarkOpenedEvent
 from goldengrain.home import atomic_write, read_json_object
 from goldengrain.sdk.session import Session
@@ -299,7 +300,7 @@ def _class_labels(spec: BenchmarkSpec, label: Array) -> Array:
 
 def _view(session: Session, event: BenchmarkOpenedEvent) -> BenchmarkView:
     try:
-        metadata = json.loads(event.metadata)
+        metadata = decode_json(event.metadata.encode())
         title = str(metadata.get("title", "")) if isinstance(metadata, dict) else ""
     except ValueError:
         title = ""

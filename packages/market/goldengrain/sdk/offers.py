@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
+from goldengrain.bounded_json import decode_json
 from goldengrain.sdk.benchmarks import Progress
 from goldengrain.sdk.session import Session
 from goldengrain.sdk.submissions import SaleState, SubmissionView
@@ -23,6 +25,7 @@ from goldengrain_protocol.wire import OfferReply, decode_reply
 
 TIMEOUT_S: Final = 60
 MAX_REPLY_BYTES: Final = 1 << 20
+READ_BYTES: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +125,11 @@ def _post(url: str, document: dict[str, str]) -> OfferReply:
     if not url.startswith(("http://", "https://")):
         raise InvalidInput(f"worker address must be http(s), got {url!r}")
     try:
+        deadline = time.monotonic() + TIMEOUT_S
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-            answer = _document(response.read(MAX_REPLY_BYTES))
+            answer = _document(_read(response, deadline))
     except urllib.error.HTTPError as exc:
-        problem = _document(exc.read(MAX_REPLY_BYTES)).get("error")
+        problem = _document(_read(exc, deadline)).get("error")
         raise _remote_error(problem, exc.code) from exc
     except (OSError, http.client.HTTPException) as exc:
         raise UnavailableError(
@@ -139,15 +143,30 @@ def _post(url: str, document: dict[str, str]) -> OfferReply:
         raw = bytes.fromhex(encoded.removeprefix("0x"))
     except ValueError as exc:
         raise UnavailableError("the worker's answer is not hexadecimal") from exc
-    reply = decode_reply(raw)
+    try:
+        reply = decode_reply(raw)
+    except InvalidInput as exc:
+        raise UnavailableError(f"the worker's answer is no message: {exc.message}") from exc
     if not isinstance(reply, OfferReply):
         raise UnavailableError("the worker answered with something else than an offer")
     return reply
 
 
+def _read(response: IO[bytes], deadline: float) -> bytes:
+    """Return the body, within the limits of size and time: a worker that drips bytes meets them, too."""
+    body = bytearray()
+    while part := response.read(min(READ_BYTES, MAX_REPLY_BYTES + 1 - len(body))):
+        body += part
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"the worker did not answer within {TIMEOUT_S} s")
+        if len(body) > MAX_REPLY_BYTES:
+            raise UnavailableError(f"the worker answered with over {MAX_REPLY_BYTES} bytes")
+    return bytes(body)
+
+
 def _document(raw: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(raw)
+        document = decode_json(raw)
     except ValueError as exc:
         raise UnavailableError("the worker's answer is not JSON") from exc
     if not isinstance(document, dict):
