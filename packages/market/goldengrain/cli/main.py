@@ -32,6 +32,7 @@ NOUNS: Final = {
     "worker": Noun("goldengrain.cli.worker", "Hosts: run an enclave that scores models for fees."),
     "enclave": Noun("goldengrain.cli.enclave", "The measured code: what runs, and who registered it."),
     "auditor": Noun("goldengrain.cli.auditor", "Auditors: verify an enclave's quote and sign for it."),
+    "attest": Noun("goldengrain.cli.attest", "Anybody: does a quote verify, and what does it prove?"),
     "evidence": Noun("goldengrain.cli.evidence", "Anybody: check everything behind one score."),
 }
 """Every command, in the order of the help: first steps, then the life of a model, then those who watch."""
