@@ -1,0 +1,1 @@
+"""Access to the chain: node, journal, contracts, proofs, development chain."""
