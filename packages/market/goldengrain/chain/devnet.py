@@ -73,6 +73,7 @@ class Devnet:
         self.log_path: Final = self.directory / "anvil.log"
         self._state_path: Final = self.directory / "state.json"
         self._record_path: Final = self.directory / "process.json"
+        self._genesis_time_path: Final = self.directory / "genesis-time.json"
 
     def up(
         self,
@@ -98,6 +99,7 @@ class Devnet:
             record = self._running()
             if record is None:
                 record = self._start(port, block_time_s, accounts, extra_arguments)
+                self._set_clock(record, timeout_s)
             elif port not in (0, record.port):
                 raise InvalidInput(
                     f"the development chain runs on port {record.port} already",
@@ -153,7 +155,7 @@ class Devnet:
                 raise InvalidInput(
                     "the development chain runs", next_step="stop it with `gg devnet down` first"
                 )
-            for path in (self._state_path, self._record_path, self.log_path):
+            for path in (self._state_path, self._record_path, self._genesis_time_path, self.log_path):
                 path.unlink(missing_ok=True)
 
     def _start(
@@ -174,6 +176,8 @@ class Devnet:
             *("--mnemonic", DEV_MNEMONIC),
             *("--state", str(self._state_path)),
             *("--state-interval", str(_STATE_INTERVAL_S)),
+            # Without it anvil makes another genesis block at its second restart.
+            *("--timestamp", str(self._genesis_time())),
             *extra_arguments,
         ]
         with self.log_path.open("ab") as log:
@@ -190,6 +194,23 @@ class Devnet:
         record = _Record(process.pid, ticks or 0, port, block_time_s)
         atomic_write(self._record_path, json.dumps(asdict(record)).encode())
         return record
+
+    def _genesis_time(self) -> int:
+        """Return the Unix time of this chain's genesis block, chosen at its first start."""
+        if self._genesis_time_path.exists():
+            return _integer(read_json_object(self._genesis_time_path).get("genesis_time_s"))
+        chosen = int(time.time())
+        atomic_write(self._genesis_time_path, json.dumps({"genesis_time_s": chosen}).encode())
+        return chosen
+
+    def _set_clock(self, record: _Record, timeout_s: float) -> None:
+        """Let the chain's time go on from now; anvil starts it at the genesis block's."""
+        self._wait_ready(record, timeout_s)
+        client = ChainClient(_url(record.port), timeout_s=5.0)
+        now = max(int(time.time()), client.block("latest").timestamp)
+        client.raw_request("evm_setTime", [now])
+        # The first block of the new time, and two that make it final.
+        client.wait_for_block(client.latest_number() + 1, finalized=False, timeout_s=timeout_s)
 
     def _wait_ready(self, record: _Record, timeout_s: float) -> DevnetStatus:
         client = ChainClient(_url(record.port), timeout_s=2.0, attempts=1)
