@@ -54,9 +54,7 @@ class WitnessRecord:
         self.witness: Final = witness
 
     @classmethod
-    def create(
-        cls, path: Path, chain_id: int, genesis_hash: Hash32, witness: Address
-    ) -> "WitnessRecord":
+    def create(cls, path: Path, chain_id: int, genesis_hash: Hash32, witness: Address) -> "WitnessRecord":
         """Begin an empty record for a key that has never signed on this chain.
 
         Raises:
@@ -166,9 +164,7 @@ class WitnessRecord:
 
 
 def _keep_conflict(db: sqlite3.Connection, number: int, found: bytes, recorded: bytes) -> None:
-    db.execute(
-        "INSERT INTO conflicts (number, hash, recorded) VALUES (?, ?, ?)", (number, found, recorded)
-    )
+    db.execute("INSERT INTO conflicts (number, hash, recorded) VALUES (?, ?, ?)", (number, found, recorded))
 
 
 def _refuse_after_conflict(db: sqlite3.Connection) -> None:

@@ -31,6 +31,9 @@ NOUNS: Final = {
     "order": Noun("goldengrain.cli.order", "Providers: buy a model, open it, or take the money back."),
     "worker": Noun("goldengrain.cli.worker", "Hosts: run an enclave that scores models for fees."),
     "enclave": Noun("goldengrain.cli.enclave", "The measured code: what runs, and who registered it."),
+    "witness": Noun(
+        "goldengrain.cli.witness", "Witnesses: sign the blocks that a node of your own calls final."
+    ),
     "auditor": Noun("goldengrain.cli.auditor", "Auditors: verify an enclave's quote and sign for it."),
     "attest": Noun("goldengrain.cli.attest", "Anybody: does a quote verify, and what does it prove?"),
     "evidence": Noun("goldengrain.cli.evidence", "Anybody: check everything behind one score."),
