@@ -65,29 +65,20 @@ def descendants(root: int) -> list[int]:
 def run_slow_and(
     sandbox: Sandbox, act: Callable[[int, list[int]], None], limits: Limits = LIMITS
 ) -> Exception:
-    """Start a slow model, call `act` on (launcher pid, pids below it), return how the run ended."""
-    ended: list[Exception] = []
+    """Run a slow model, call `act` on (launcher pid, pids below it) while it computes, return how the run ended."""
     model = graphs.slow()
-
-    def run() -> None:
-        try:
+    sandbox.prestart()
+    child = sandbox._next
+    assert child is not None
+    assert child.wait_ready(time.monotonic() + 60)
+    actor = threading.Timer(0.7, lambda: act(child.pid, descendants(child.pid)))
+    actor.start()
+    try:
+        with pytest.raises((ModelFailure, UnavailableError)) as ended:
             sandbox.run(model, task(model, limits), [IMAGES], limits)
-        except (ModelFailure, UnavailableError) as exc:
-            ended.append(exc)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        current = sandbox._current
-        if current is not None and len(descendants(current.pid)) >= 2:
-            time.sleep(0.7)  # the model computes by now
-            act(current.pid, descendants(current.pid))
-            break
-        time.sleep(0.02)
-    thread.join(40)
-    assert len(ended) == 1
-    return ended[0]
+    finally:
+        actor.join()
+    return ended.value
 
 
 def test_quick_model_runs_through(sandbox: Sandbox) -> None:

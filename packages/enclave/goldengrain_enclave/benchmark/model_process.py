@@ -29,6 +29,8 @@ from .namespaces import bubblewrap_path, namespace_command, namespaces_work
 PIPE_BYTES: Final = 2**20
 STARVED_SHARE: Final = 0.5
 """A child that got less processor time than this share of its wall limit was starved by the machine."""
+LOOK_AFTER_MS: Final = 250
+"""How often a waiting enclave looks whether the launcher is still there."""
 CHILD_MODULE: Final = "goldengrain_enclave.benchmark.child"
 
 _DOCTOR: Final = "run gg doctor to see which sandbox layers this machine gives"
@@ -107,12 +109,15 @@ class ModelProcess:
             except (_ChildEnded, _DeadlineReached):
                 return False
             self._ready = kind == Kind.READY
-        return self._ready and self._process.poll() is None
+        return self._ready and not self._has_ended()
 
     def start_error(self) -> str:
         """Return what the launcher said when the child did not come up; the child has read nothing secret yet."""
         self._kill()
-        text = self._process.stderr.read(4096) if self._process.stderr else b""
+        text = b""
+        stderr = _descriptor(self._process.stderr)
+        if select.select([stderr], [], [], 0.2)[0]:
+            text = os.read(stderr, 4096)
         lines = text.decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else f"it ended with code {self._process.returncode}"
 
@@ -175,12 +180,20 @@ class ModelProcess:
                 pipe.close()
 
     def _kill(self) -> None:
-        """Kill the launcher's whole process group: a launcher killed alone right after its start can leave its
-        child behind, before that has asked to die with it."""
+        """Kill the launcher's whole process group and reap the launcher. A launcher killed alone right after its
+        start can leave its child behind, before that has asked to die with it. The launcher is reaped nowhere else,
+        so that the group's number cannot have passed to others."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            self._process.wait()
+
+    def _has_ended(self, *, wait: bool = False) -> bool:
+        """Return whether the launcher has ended, without reaping it; with `wait`, when it has."""
+        if self._process.returncode is not None:
+            return True
+        options = os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG)
+        return os.waitid(os.P_PID, self._process.pid, options) is not None
 
     @property
     def _stdin(self) -> int:
@@ -227,7 +240,9 @@ class ModelProcess:
 
     def _failure_of_ended(self) -> Exception:
         """Return the error for a child that ended by itself: its own fault, or the machine's."""
-        code = self._process.wait()
+        self._has_ended(wait=True)
+        self._kill()
+        code = self._process.returncode
         number = -code if code < 0 else code - 128 if code > 128 else 0  # the launcher reports 128 + signal
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             return UnavailableError(
@@ -251,8 +266,13 @@ class ModelProcess:
         poll.register(self._stdout, select.POLLIN)
         while view:
             left_ms = (deadline - time.monotonic()) * 1000
-            if left_ms <= 0 or not poll.poll(left_ms):
+            if left_ms <= 0:
                 raise _DeadlineReached
+            ended = self._has_ended()  # asked first, so that what it wrote before its end is still read
+            if not poll.poll(0 if ended else min(left_ms, LOOK_AFTER_MS)):
+                if ended:  # something that outlives the launcher holds the pipe
+                    raise _ChildEnded
+                continue
             count = os.readv(self._stdout, [view])
             if count == 0:
                 raise _ChildEnded

@@ -29,7 +29,10 @@ _PROBE: Final = ModelTask(0, (), TensorForm("", "float32", ()), 0, 1, 1, 60, 2**
 
 
 class Sandbox:
-    """Makes children, one per model. Not thread-safe; `close` ends whatever runs."""
+    """Makes children, one per model; `close` ends whatever runs.
+
+    Used from one thread, and one that lives as long as the sandbox: children die with the thread that started them.
+    """
 
     def __init__(self, required_layers: frozenset[str], *, threads: int | None = None) -> None:
         """Prepare without starting anything.
