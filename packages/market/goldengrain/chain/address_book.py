@@ -11,13 +11,22 @@ from typing import Final, TypeVar
 
 from goldengrain.bounded_json import decode_json
 from goldengrain.home import Home, atomic_write, check_name, read_json_object
-from goldengrain_protocol.config import DEV_PINNED, EnclaveConfig
+from goldengrain_protocol.config import (
+    CHAIN_TRUST_MODES,
+    DEV_PINNED,
+    WITNESS_QUORUM,
+    ChainTrustConfig,
+    EnclaveConfig,
+)
 from goldengrain_protocol.errors import InvalidInput
+from goldengrain_protocol.proofs import chain_trust
 from goldengrain_protocol.proofs.dev_pinned import MAX_CONFIRMATIONS, DevPinned
+from goldengrain_protocol.proofs.witness_quorum import WitnessQuorum
 from goldengrain_protocol.types import (
     Address,
     Hash32,
     address_from_hex,
+    bytes_from_hex,
     hash32_from_hex,
     to_checksum,
 )
@@ -53,10 +62,15 @@ class TokenEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChainTrustEntry:
-    """How enclaves of this deployment tell a final block; `confirmations` for `dev-pinned`."""
+    """How enclaves of this deployment tell a final block."""
 
     mode: str
-    confirmations: int
+    confirmations: int = 0
+    """For `dev-pinned`."""
+    checkpoint: bytes = b""
+    """For the other modes: the canonical bytes that go into the enclave's configuration."""
+    endpoints: tuple[str, ...] = ()
+    """For the other modes: where evidence is fetched (witnesses or beacon nodes). Untrusted, not part of the terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +95,26 @@ class AddressBook:
         """Return the configuration that enclaves of this deployment are booted with.
 
         Raises:
-            InvalidInput: `dev-pinned` outside a development deployment, or an unknown mode.
+            InvalidInput: `dev-pinned` outside a development deployment, an unknown mode, a malformed checkpoint,
+                or one of another chain.
         """
         check_chain_trust(self.chain_trust, development=self.development)
         return EnclaveConfig(
             chain_id=self.chain_id,
             market=self.market,
             registry=self.registry,
-            chain_trust=DevPinned(self.genesis_hash, self.chain_trust.confirmations).config(),
+            chain_trust=self._chain_trust_config(),
         )
+
+    def _chain_trust_config(self) -> ChainTrustConfig:
+        entry = self.chain_trust
+        if entry.mode == DEV_PINNED:
+            return DevPinned(self.genesis_hash, entry.confirmations).config()
+        if entry.mode == WITNESS_QUORUM:
+            quorum = WitnessQuorum.from_checkpoint(entry.checkpoint)
+            if (quorum.chain_id, quorum.genesis_hash) != (self.chain_id, self.genesis_hash):
+                raise InvalidInput("the witnesses' checkpoint is of another chain than the address book")
+        return ChainTrustConfig(entry.mode, entry.checkpoint)
 
     def verifier(self, name: str | None = None) -> VerifierEntry:
         """Return a verifier by name; without a name the only one.
@@ -153,10 +178,7 @@ class AddressBook:
                 for entry in self.tokens
             },
             "deployed_at_block": self.deployed_at_block,
-            "chain_trust": {
-                "mode": self.chain_trust.mode,
-                "confirmations": self.chain_trust.confirmations,
-            },
+            "chain_trust": _encode_chain_trust(self.chain_trust),
             "blob_url": self.blob_url,
             "trusted_measurements": [_hex(measurement) for measurement in self.trusted_measurements],
         }
@@ -167,10 +189,16 @@ def check_chain_trust(entry: ChainTrustEntry, *, development: bool) -> None:
     """Accept a chain-trust mode that this version knows and that fits the kind of deployment.
 
     Raises:
-        InvalidInput: unknown mode, `dev-pinned` outside development, or confirmations out of range.
+        InvalidInput: unknown mode, `dev-pinned` outside development, confirmations out of range, or a malformed
+            checkpoint.
     """
+    if entry.mode not in CHAIN_TRUST_MODES:
+        raise InvalidInput(
+            f"chain trust mode must be one of {', '.join(CHAIN_TRUST_MODES)}, got {entry.mode!r}"
+        )
     if entry.mode != DEV_PINNED:
-        raise InvalidInput(f"chain trust mode must be {DEV_PINNED!r}, got {entry.mode!r}")
+        chain_trust(ChainTrustConfig(entry.mode, entry.checkpoint))
+        return
     if not development:
         raise InvalidInput(
             f"chain trust mode {DEV_PINNED!r} gives no security against the host and is refused"
@@ -245,7 +273,7 @@ def _decode(value: Mapping[str, object]) -> AddressBook:
         verifiers=verifiers,
         tokens=tokens,
         deployed_at_block=top.integer("deployed_at_block", 0, 2**64 - 1),
-        chain_trust=ChainTrustEntry(trust.get("mode", str), trust.integer("confirmations", 0, 2**32)),
+        chain_trust=_decode_chain_trust(trust),
         blob_url=top.get("blob_url", str),
         trusted_measurements=tuple(top.hashes("trusted_measurements")),
     )
@@ -253,6 +281,20 @@ def _decode(value: Mapping[str, object]) -> AddressBook:
     contracts.done()
     top.done()
     return book
+
+
+def _encode_chain_trust(entry: ChainTrustEntry) -> dict[str, object]:
+    if entry.mode == DEV_PINNED:
+        return {"mode": entry.mode, "confirmations": entry.confirmations}
+    return {"mode": entry.mode, "checkpoint": _hex(entry.checkpoint), "endpoints": list(entry.endpoints)}
+
+
+def _decode_chain_trust(trust: "_Fields") -> ChainTrustEntry:
+    mode = trust.get("mode", str)
+    if mode == DEV_PINNED:
+        return ChainTrustEntry(mode, trust.integer("confirmations", 0, 2**32))
+    checkpoint = bytes_from_hex(trust.get("checkpoint", str), f"{trust.where}.checkpoint")
+    return ChainTrustEntry(mode, checkpoint=checkpoint, endpoints=tuple(trust.texts("endpoints")))
 
 
 def _decode_verifier(name: str, entry: "_Fields") -> VerifierEntry:
@@ -320,6 +362,12 @@ class _Fields:
 
     def hashes(self, key: str) -> list[Hash32]:
         return self._named(key, lambda: [hash32_from_hex(_text(item)) for item in self._items(key)])
+
+    def texts(self, key: str) -> list[str]:
+        values = self._items(key)
+        if not all(isinstance(value, str) for value in values):
+            raise InvalidInput(f"{self.where}.{key} must hold strings")
+        return [str(value) for value in values]
 
     def done(self) -> None:
         if self._left:
