@@ -28,7 +28,7 @@ import onnxruntime
 import rlp
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from onnx import TensorProto, helper, numpy_helper
-from trie import HexaryTrie
+from trie.hexary import HexaryTrie
 
 from goldengrain_enclave.benchmark import gate
 from goldengrain_enclave.benchmark.child import session_options

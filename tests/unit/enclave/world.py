@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import rlp
 import safetensors.numpy
-from trie import HexaryTrie
+from trie.hexary import HexaryTrie
 
 from goldengrain_protocol import keyschedule, messages, wire
 from goldengrain_protocol.commitments import digest_of
