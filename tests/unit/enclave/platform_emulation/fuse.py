@@ -87,7 +87,9 @@ class _Server:
             except KeyError:
                 code = -errno.ENOENT
             with contextlib.suppress(OSError):
-                os.write(self._device, _OUT_HEADER.pack(_OUT_HEADER.size + len(answer), code, unique) + answer)
+                os.write(
+                    self._device, _OUT_HEADER.pack(_OUT_HEADER.size + len(answer), code, unique) + answer
+                )
             if opcode == DESTROY:
                 return
 
@@ -159,7 +161,9 @@ class _Server:
     def _attributes(self, node: int, path: tuple[str, ...]) -> bytes:
         mode = _DIRECTORY_MODE if self._tree.is_directory(path) else _FILE_MODE
         times = (0,) * 6
-        return _ATTRIBUTES.pack(node, 4096, 0, *times[:3], *times[3:], mode, 1, os.getuid(), os.getgid(), 0, 4096, 0)
+        return _ATTRIBUTES.pack(
+            node, 4096, 0, *times[:3], *times[3:], mode, 1, os.getuid(), os.getgid(), 0, 4096, 0
+        )
 
     def _directory(self, node: int, _handle: int, offset: int, size: int) -> bytes:
         listing = b""
