@@ -27,7 +27,15 @@ COMPILER_VERSION: Final = "0.4.3"
 EVM_VERSION: Final = "prague"
 """Newest fork that this compiler knows; osaka, on which the gas is measured, runs its code unchanged."""
 
-SHIPPED: Final = ("Market.vy", "EnclaveRegistry.vy", "AuditorQuorumVerifier.vy", "dev/DevToken.vy")
+SHIPPED: Final = (
+    "Market.vy",
+    "EnclaveRegistry.vy",
+    "AuditorQuorumVerifier.vy",
+    "CollateralCertificates.vy",
+    "CollateralTcb.vy",
+    "QuoteVerifier.vy",
+    "dev/DevToken.vy",
+)
 """Contracts with an artifact, relative to `contracts/`."""
 
 

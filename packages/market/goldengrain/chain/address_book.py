@@ -23,6 +23,7 @@ from goldengrain_protocol.proofs import chain_trust
 from goldengrain_protocol.proofs.dev_pinned import MAX_CONFIRMATIONS, DevPinned
 from goldengrain_protocol.proofs.witness_quorum import WitnessQuorum
 from goldengrain_protocol.types import (
+    ZERO_ADDRESS,
     Address,
     Hash32,
     address_from_hex,
@@ -32,7 +33,9 @@ from goldengrain_protocol.types import (
 )
 
 QUORUM_KIND: Final = "auditor-quorum"
-"""The kind of quote verifier that this version deploys."""
+"""Named auditors verify quotes off chain and sign that they did."""
+DCAP_KIND: Final = "dcap"
+"""The contract verifies quotes itself, from the root certificate down."""
 ROOTS: Final = ("simulated", "intel")
 
 _T = TypeVar("_T")
@@ -40,15 +43,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class VerifierEntry:
-    """A deployed quote verifier. `root` says whose certificates its auditors accept."""
+    """A deployed quote verifier. `root` says whose certificates it, or its auditors, accept."""
 
     name: str
     address: Address
     kind: str
     assurance: int
-    auditors: tuple[Address, ...]
-    threshold: int
     root: str
+    auditors: tuple[Address, ...] = ()
+    threshold: int = 0
+    certificates: Address = ZERO_ADDRESS
+    """For `dcap`: where certificates and revocation lists are posted."""
+    tcb: Address = ZERO_ADDRESS
+    """For `dcap`: where TCB levels and quoting-enclave identities are posted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +124,14 @@ class AddressBook:
         return ChainTrustConfig(entry.mode, entry.checkpoint)
 
     def verifier(self, name: str | None = None) -> VerifierEntry:
-        """Return a verifier by name; without a name the only one.
+        """Return a verifier by name; without a name the first one.
 
         Raises:
-            InvalidInput: unknown, or none named where there are several; lists the names.
+            InvalidInput: unknown; lists the names.
         """
         known = ", ".join(entry.name for entry in self.verifiers) or "none"
-        if name is None:
-            if len(self.verifiers) == 1:
-                return self.verifiers[0]
-            raise InvalidInput(f"name one of the verifiers of network {self.name}: {known}")
+        if name is None and self.verifiers:
+            return self.verifiers[0]
         for entry in self.verifiers:
             if entry.name == name:
                 return entry
@@ -161,17 +166,7 @@ class AddressBook:
             "contracts": {
                 "market": to_checksum(self.market),
                 "registry": to_checksum(self.registry),
-                "verifiers": {
-                    entry.name: {
-                        "address": to_checksum(entry.address),
-                        "kind": entry.kind,
-                        "assurance": entry.assurance,
-                        "auditors": [to_checksum(auditor) for auditor in entry.auditors],
-                        "threshold": entry.threshold,
-                        "root": entry.root,
-                    }
-                    for entry in self.verifiers
-                },
+                "verifiers": {entry.name: _encode_verifier(entry) for entry in self.verifiers},
             },
             "tokens": {
                 entry.symbol: {"address": to_checksum(entry.address), "decimals": entry.decimals}
@@ -297,23 +292,46 @@ def _decode_chain_trust(trust: "_Fields") -> ChainTrustEntry:
     return ChainTrustEntry(mode, checkpoint=checkpoint, endpoints=tuple(trust.texts("endpoints")))
 
 
+def _encode_verifier(entry: VerifierEntry) -> dict[str, object]:
+    value: dict[str, object] = {
+        "address": to_checksum(entry.address),
+        "kind": entry.kind,
+        "assurance": entry.assurance,
+        "root": entry.root,
+    }
+    if entry.kind == DCAP_KIND:
+        collateral = {"certificates": to_checksum(entry.certificates), "tcb": to_checksum(entry.tcb)}
+        return {**value, "collateral": collateral}
+    auditors = [to_checksum(auditor) for auditor in entry.auditors]
+    return {**value, "auditors": auditors, "threshold": entry.threshold}
+
+
 def _decode_verifier(name: str, entry: "_Fields") -> VerifierEntry:
     verifier = VerifierEntry(
         name=check_name(name, "verifier"),
         address=entry.address("address"),
         kind=entry.get("kind", str),
         assurance=entry.integer("assurance", 1, 2),
-        auditors=tuple(entry.addresses("auditors")),
-        threshold=entry.integer("threshold", 1, 16),
         root=entry.get("root", str),
     )
+    if verifier.kind == DCAP_KIND:
+        collateral = entry.fields("collateral")
+        verifier = replace(
+            verifier, certificates=collateral.address("certificates"), tcb=collateral.address("tcb")
+        )
+        collateral.done()
+    elif verifier.kind == QUORUM_KIND:
+        auditors = tuple(entry.addresses("auditors"))
+        verifier = replace(verifier, auditors=auditors, threshold=entry.integer("threshold", 1, 16))
+        if verifier.threshold > len(auditors):
+            raise InvalidInput(f"{entry.where}.threshold is larger than the number of auditors")
+    else:
+        raise InvalidInput(
+            f"{entry.where}.kind must be {DCAP_KIND!r} or {QUORUM_KIND!r}, got {verifier.kind!r}"
+        )
     entry.done()
-    if verifier.kind != QUORUM_KIND:
-        raise InvalidInput(f"{entry.where}.kind must be {QUORUM_KIND!r}, got {verifier.kind!r}")
     if verifier.root not in ROOTS:
         raise InvalidInput(f"{entry.where}.root must be one of {', '.join(ROOTS)}, got {verifier.root!r}")
-    if verifier.threshold > len(verifier.auditors):
-        raise InvalidInput(f"{entry.where}.threshold is larger than the number of auditors")
     return verifier
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from goldengrain.chain.address_book import (
+    DCAP_KIND,
     QUORUM_KIND,
     ROOTS,
     AddressBook,
@@ -36,6 +37,16 @@ class VerifierPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class DcapPlan:
+    """A verifier to deploy that checks quotes on chain, under the given root certificate (DER)."""
+
+    name: str
+    root_der: bytes
+    assurance: Assurance
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenPlan:
     """A development token to deploy: anyone may mint it."""
 
@@ -51,7 +62,7 @@ def deploy(
     name: str,
     development: bool,
     chain_trust: ChainTrustEntry,
-    verifiers: Sequence[VerifierPlan],
+    verifiers: Sequence[VerifierPlan | DcapPlan],
     tokens: Sequence[TokenPlan] = (),
     blob_url: str | None = None,
     trusted_measurements: Sequence[Hash32] = (),
@@ -78,27 +89,19 @@ def deploy(
     _check_plan(verifiers, tokens, development=development)
     wanted = [_Creation(name, "EnclaveRegistry", (), "")]
     for plan in verifiers:
-        quorum = (_list_of(sorted(plan.auditors)), plan.threshold, int(plan.assurance))
-        wanted.append(_Creation(name, "AuditorQuorumVerifier", quorum, plan.name))
+        wanted.append(_first_creation(name, plan))
     for token in tokens:
         details = (token.name, token.symbol, token.decimals)
         wanted.append(_Creation(name, "DevToken", details, token.symbol))
     for creation in wanted:
         creation.submit(sender)
     registry, first_block = wanted[0].finish(sender, on_progress)
-    market, _ = _Creation(name, "Market", (registry,), "").finish(sender, on_progress)
+    market = _Creation(name, "Market", (registry,), "")
+    market.submit(sender)
     found = [creation.finish(sender, on_progress)[0] for creation in wanted[1:]]
     verifier_entries = [
-        VerifierEntry(
-            plan.name,
-            address,
-            QUORUM_KIND,
-            int(plan.assurance),
-            tuple(sorted(plan.auditors)),
-            plan.threshold,
-            plan.root,
-        )
-        for plan, address in zip(verifiers, found, strict=False)
+        _finish_verifier(name, plan, first, sender, on_progress)
+        for plan, first in zip(verifiers, found, strict=False)
     ]
     token_entries = [
         TokenEntry(token.symbol, address, token.decimals)
@@ -110,7 +113,7 @@ def deploy(
         genesis_hash=sender.client.genesis_hash,
         development=development,
         rpc_url=rpc_url or sender.client.rpc_url,
-        market=market,
+        market=market.finish(sender, on_progress)[0],
         registry=registry,
         verifiers=tuple(verifier_entries),
         tokens=tuple(token_entries),
@@ -123,17 +126,42 @@ def deploy(
     return book
 
 
-def _check_plan(verifiers: Sequence[VerifierPlan], tokens: Sequence[TokenPlan], *, development: bool) -> None:
+def _first_creation(network: str, plan: VerifierPlan | DcapPlan) -> "_Creation":
+    if isinstance(plan, DcapPlan):
+        return _Creation(network, "CollateralCertificates", (plan.root_der,), plan.name)
+    quorum = (_list_of(sorted(plan.auditors)), plan.threshold, int(plan.assurance))
+    return _Creation(network, "AuditorQuorumVerifier", quorum, plan.name)
+
+
+def _finish_verifier(
+    network: str,
+    plan: VerifierPlan | DcapPlan,
+    first: Address,
+    sender: TransactionSender,
+    on_progress: Callable[[str], None] | None,
+) -> VerifierEntry:
+    if isinstance(plan, VerifierPlan):
+        auditors = tuple(sorted(plan.auditors))
+        return VerifierEntry(
+            plan.name, first, QUORUM_KIND, int(plan.assurance), plan.root, auditors, plan.threshold
+        )
+    tcb, _ = _Creation(network, "CollateralTcb", (first,), plan.name).finish(sender, on_progress)
+    arguments = (tcb, int(plan.assurance))
+    address, _ = _Creation(network, "QuoteVerifier", arguments, plan.name).finish(sender, on_progress)
+    return VerifierEntry(
+        plan.name, address, DCAP_KIND, int(plan.assurance), plan.root, certificates=first, tcb=tcb
+    )
+
+
+def _check_plan(
+    verifiers: Sequence[VerifierPlan | DcapPlan], tokens: Sequence[TokenPlan], *, development: bool
+) -> None:
     if not verifiers:
         raise InvalidInput("a deployment needs at least one verifier")
     for plan in verifiers:
         check_name(plan.name, "verifier")
-        if len(set(plan.auditors)) != len(plan.auditors) or not 1 <= len(plan.auditors) <= MAX_AUDITORS:
-            raise InvalidInput(f"verifier {plan.name} needs 1 to {MAX_AUDITORS} different auditors")
-        if not 1 <= plan.threshold <= len(plan.auditors):
-            raise InvalidInput(
-                f"verifier {plan.name}'s threshold must be 1 to {len(plan.auditors)}, got {plan.threshold}"
-            )
+        if isinstance(plan, VerifierPlan):
+            _check_quorum(plan)
         if plan.root not in ROOTS:
             raise InvalidInput(f"verifier {plan.name}'s root must be one of {', '.join(ROOTS)}")
         if (plan.root == "simulated") != (plan.assurance == Assurance.SIMULATED):
@@ -152,6 +180,15 @@ def _check_plan(verifiers: Sequence[VerifierPlan], tokens: Sequence[TokenPlan], 
         raise InvalidInput("two tokens have the same symbol")
     if tokens and not development:
         raise InvalidInput("development tokens can be minted by anyone: only on development deployments")
+
+
+def _check_quorum(plan: VerifierPlan) -> None:
+    if len(set(plan.auditors)) != len(plan.auditors) or not 1 <= len(plan.auditors) <= MAX_AUDITORS:
+        raise InvalidInput(f"verifier {plan.name} needs 1 to {MAX_AUDITORS} different auditors")
+    if not 1 <= plan.threshold <= len(plan.auditors):
+        raise InvalidInput(
+            f"verifier {plan.name}'s threshold must be 1 to {len(plan.auditors)}, got {plan.threshold}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import click
 from goldengrain.cli.options import with_account, with_home, with_network, with_output
 from goldengrain.cli.output import Output
 from goldengrain.cli.sessions import open_session
-from goldengrain_protocol.errors import InvalidInput
 
 if TYPE_CHECKING:
     from goldengrain.accounts import PasswordSource
@@ -48,10 +47,8 @@ def endorse(
 
     session = open_session(home, network, account=account, password=password)
     request = registration.RegistrationRequest.load(request_file)
-    known = {entry.address: entry for entry in session.book.verifiers}
-    if request.verifier not in known:
-        raise InvalidInput("the request is for a verifier that the address book does not list")
-    root_der = root.read_bytes() if root else registration.platform_root(session, known[request.verifier])
+    verifier = registration.verifier_of(session, request)
+    root_der = root.read_bytes() if root else registration.platform_root(session, verifier)
     endorsement = registration.endorse(
         session, request, session.account, root_der=root_der, now_unix_s=int(time.time())
     )

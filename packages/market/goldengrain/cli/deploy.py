@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     "--auditor",
     "auditors",
     multiple=True,
-    required=True,
     metavar="NAME|ADDRESS",
-    help="An account that may vouch for enclaves. Repeat.",
+    help="Also deploy an auditor quorum: an account that may vouch for enclaves. Repeat.",
 )
 @click.option(
     "--threshold", type=click.IntRange(1, 16), help="Auditors that must agree.  [default: a majority]"

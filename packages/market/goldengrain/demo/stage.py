@@ -29,7 +29,6 @@ from goldengrain_protocol.types import Address
 
 NETWORK: Final = "devnet"
 TOKEN: Final = "USDG"
-AUDITORS: Final = ("auditor-1", "auditor-2", "auditor-3")
 START_ETH_WEI: Final = 100 * 10**18
 START_TOKEN_UNITS: Final = 10_000 * 10**6
 WORKER_TIMEOUT_S: Final = 60.0
@@ -79,8 +78,8 @@ def set_stage(
     try:
         on_progress("starting a development chain")
         rpc_url = chain.up().rpc_url
-        accounts = _make_accounts(home, rpc_url, [*AUDITORS, "deployer", "worker", *actors])
-        book = deploy_market(home, _plan(rpc_url, accounts), accounts["deployer"], on_progress=on_progress)
+        accounts = _make_accounts(home, rpc_url, ["deployer", "worker", *actors])
+        book = deploy_market(home, _plan(rpc_url), accounts["deployer"], on_progress=on_progress)
         for name in actors:
             token = book.token(TOKEN).address
             give_dev_tokens(
@@ -111,12 +110,12 @@ def _make_accounts(home: Home, rpc_url: str, names: Sequence[str]) -> dict[str, 
     return accounts
 
 
-def _plan(rpc_url: str, accounts: dict[str, Account]) -> DeploymentPlan:
+def _plan(rpc_url: str) -> DeploymentPlan:
     return DeploymentPlan(
         network=NETWORK,
         rpc_url=rpc_url,
-        auditors=tuple(accounts[name].address for name in AUDITORS),
-        threshold=2,
+        auditors=(),
+        threshold=0,
         tokens=(TOKEN,),
         blob_url=None,
         confirmations=2,
@@ -129,7 +128,6 @@ def _start_worker(home: Home, port: int) -> subprocess.Popen[bytes]:
         *(sys.executable, "-m", "goldengrain.cli.main", "worker", "run"),
         *("--home", str(home.root), "--network", NETWORK, "--account", "worker"),
         *("--password-file", str(home.root / "password"), "--listen", f"127.0.0.1:{port}"),
-        *(word for name in AUDITORS[:2] for word in ("--endorse-with", name)),
     ]
     with (home.root / "worker.log").open("ab") as log:
         return subprocess.Popen(

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from goldengrain.accounts import Account
-from goldengrain.chain.address_book import VerifierEntry
+from goldengrain.chain.address_book import DCAP_KIND, VerifierEntry
 from goldengrain.chain.contracts import AuditorQuorum
 from goldengrain.home import atomic_write, read_json_object
+from goldengrain.host.collateral import registration_call
 from goldengrain.sdk.session import Session
 from goldengrain_protocol.attestation import report_data, verify_quote
 from goldengrain_protocol.constants import EnclaveState
@@ -199,13 +200,44 @@ def endorse(
     return Endorsement(auditor.address, statement, auditor.sign_digest(digest))
 
 
-def register(session: Session, request: RegistrationRequest, endorsements: Sequence[Endorsement]) -> Hash32:
-    """Register the enclave with enough endorsements; return its enclave id. Anyone may send this.
+def register(
+    session: Session, request: RegistrationRequest, endorsements: Sequence[Endorsement] = ()
+) -> Hash32:
+    """Register the enclave; return its enclave id. Anyone may send this.
+
+    Args:
+        endorsements: needed where the verifier is an auditor quorum; a verifier of kind dcap checks the quote itself.
 
     Raises:
         InvalidInput: too few endorsements, or they state different things.
-        VerificationError: an endorsement is not by an auditor of this verifier.
+        VerificationError: the verifier refuses the quote, or an endorsement is not by one of its auditors.
     """
+    verifier = verifier_of(session, request)
+    if verifier.kind == DCAP_KIND:
+        quote, evidence = registration_call(request.quote)
+        term = "dcap"
+    else:
+        quote, evidence = request.quote, _quorum_evidence(session, request, endorsements)
+        term = str(endorsements[0].statement.expiry)
+    call = session.registry.register(
+        request.verifier, quote, evidence, request.signer, request.sealing_key, request.config_digest
+    )
+    until = registered_until(session, request.enclave_id)
+    session.sender.send(f"register:0x{request.enclave_id.hex()}:{term}:{until}", call)
+    return request.enclave_id
+
+
+def verifier_of(session: Session, request: RegistrationRequest) -> VerifierEntry:
+    """Return the address book's entry of the verifier that a request names, or raise InvalidInput."""
+    for entry in session.book.verifiers:
+        if entry.address == request.verifier:
+            return entry
+    raise InvalidInput("the request is for a verifier that the address book does not list")
+
+
+def _quorum_evidence(
+    session: Session, request: RegistrationRequest, endorsements: Sequence[Endorsement]
+) -> bytes:
     quorum = AuditorQuorum(session.client, request.verifier)
     auditors, threshold = set(quorum.auditors()), quorum.threshold()
     if not endorsements:
@@ -227,17 +259,7 @@ def register(session: Session, request: RegistrationRequest, endorsements: Seque
             f"{len(signatures)} endorsement(s), {threshold} needed",
             next_step="get more with `gg auditor endorse`",
         )
-    evidence = quorum.encode_evidence(statement, list(signatures.values())[:threshold])
-    call = session.registry.register(
-        request.verifier,
-        request.quote,
-        evidence,
-        request.signer,
-        request.sealing_key,
-        request.config_digest,
-    )
-    session.sender.send(f"register:0x{request.enclave_id.hex()}:{statement.expiry}", call)
-    return request.enclave_id
+    return quorum.encode_evidence(statement, list(signatures.values())[:threshold])
 
 
 def registered_until(session: Session, identity: Hash32) -> int:

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from goldengrain.accounts import Account
-from goldengrain.chain.address_book import AddressBook, ChainTrustEntry, VerifierEntry
+from goldengrain.chain.address_book import DCAP_KIND, AddressBook, ChainTrustEntry, VerifierEntry
 from goldengrain.chain.client import ChainClient
 from goldengrain.chain.contracts import Token
-from goldengrain.chain.deploy import TokenPlan, VerifierPlan, deploy
+from goldengrain.chain.deploy import DcapPlan, TokenPlan, VerifierPlan, deploy
 from goldengrain.chain.devnet import Devnet, dev_private_key
 from goldengrain.chain.journal import TransactionJournal
 from goldengrain.chain.transactions import TransactionSender
 from goldengrain.home import Home, atomic_write
+from goldengrain.host.collateral import post_collateral
 from goldengrain.host.enclave_process import (
     EnclaveProcess,
     local_measurement,
@@ -41,7 +42,8 @@ RENEW_BEFORE_S: Final = 3 * 24 * 3600
 """A registration that ends sooner than this is renewed when the worker starts."""
 
 DEV_TOKEN_DECIMALS: Final = 6
-VERIFIER_NAME: Final = "auditors"
+DCAP_VERIFIER: Final = "dcap"
+AUDITOR_VERIFIER: Final = "auditors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ def deploy_market(
             "this release has the chain-trust mode dev-pinned only, which protects nobody from the host",
             next_step="deploy with --development, on a chain for trying things",
         )
-    if plan.threshold > len(plan.auditors):
-        raise InvalidInput(f"threshold {plan.threshold} is more than {len(plan.auditors)} auditors")
+    if plan.auditors and not 1 <= plan.threshold <= len(plan.auditors):
+        raise InvalidInput(f"threshold {plan.threshold} must be 1 to {len(plan.auditors)} auditors")
     rpc_url = plan.rpc_url or _devnet_url(home)
     client = ChainClient(rpc_url)
     sender = TransactionSender(client, account, TransactionJournal.open(home))
@@ -90,14 +92,26 @@ def deploy_market(
         rpc_url=rpc_url,
         development=plan.development,
         chain_trust=ChainTrustEntry("dev-pinned", plan.confirmations),
-        verifiers=[
-            VerifierPlan(VERIFIER_NAME, plan.auditors, plan.threshold, Assurance.SIMULATED, "simulated")
-        ],
+        verifiers=_verifiers(home, plan),
         tokens=[TokenPlan(symbol, f"{symbol} (development)", DEV_TOKEN_DECIMALS) for symbol in plan.tokens],
         blob_url=plan.blob_url,
         trusted_measurements=(measurement,),
         on_progress=on_progress,
     )
+
+
+def _verifiers(home: Home, plan: DeploymentPlan) -> list[DcapPlan | VerifierPlan]:
+    """The contract that verifies quotes under this machine's simulated root; the auditors, where there are any."""
+    provision_simulated_platform(home.simulated_platform_dir)
+    root_der = (home.simulated_platform_dir / "root.der").read_bytes()
+    plans: list[DcapPlan | VerifierPlan] = [
+        DcapPlan(DCAP_VERIFIER, root_der, Assurance.SIMULATED, "simulated")
+    ]
+    if plan.auditors:
+        plans.append(
+            VerifierPlan(AUDITOR_VERIFIER, plan.auditors, plan.threshold, Assurance.SIMULATED, "simulated")
+        )
+    return plans
 
 
 def give_dev_tokens(home: Home, client: ChainClient, token: Address, to: Address, amount: int) -> None:
@@ -138,8 +152,9 @@ def ensure_registered(
 ) -> int:
     """Return the Unix time until which the enclave is registered, registering or renewing it if need be.
 
-    With `auditors` (accounts of this machine) they verify the quote and sign here. Otherwise the request is written
-    to a file for auditors elsewhere, and the call waits up to `wait_s` for somebody to register it.
+    A verifier of kind dcap checks the quote on chain: its collateral is posted first where it is missing. For an
+    auditor quorum, `auditors` (accounts of this machine) verify the quote and sign here; without them the request is
+    written to a file for auditors elsewhere, and the call waits up to `wait_s` for somebody to register it.
 
     Raises:
         UnavailableError: nobody registered it in time; the request file stays.
@@ -150,6 +165,10 @@ def ensure_registered(
     until = registered_until(session, request.enclave_id)
     if until > now + RENEW_BEFORE_S:
         return until
+    if verifier.kind == DCAP_KIND:
+        post_collateral(session, verifier, collateral)
+        register(session, request)
+        return registered_until(session, request.enclave_id)
     if auditors:
         root = platform_root(session, verifier)
         signed = [

@@ -36,7 +36,7 @@ BOOK = AddressBook(
     market=_address(2),
     registry=_address(3),
     verifiers=(
-        VerifierEntry("sim", _address(4), "auditor-quorum", 1, (_address(5), _address(6)), 2, "simulated"),
+        VerifierEntry("sim", _address(4), "auditor-quorum", 1, "simulated", (_address(5), _address(6)), 2),
     ),
     tokens=(TokenEntry("USDX", _address(7), 6),),
     deployed_at_block=3,
@@ -104,7 +104,7 @@ def test_trusting_a_measurement_twice_changes_nothing() -> None:
         (lambda book: book.update(extra=1), "unknown fields: extra"),
         (lambda book: book.update(verifiers=[]), "verifiers must be dict, got list"),
         (lambda book: book["verifiers"]["sim"].update(root="mine"), "root must be one of simulated, intel"),
-        (lambda book: book["verifiers"]["sim"].update(kind="dao"), "kind must be 'auditor-quorum'"),
+        (lambda book: book["verifiers"]["sim"].update(kind="dao"), "kind must be 'dcap' or 'auditor-quorum'"),
         (lambda book: book["verifiers"]["sim"].update(threshold=3), "larger than the number of auditors"),
         (lambda book: book["verifiers"]["sim"].update(assurance=True), "assurance must be int, got bool"),
         (lambda book: book["verifiers"]["sim"].update(auditors=[1]), "must be a hexadecimal string"),

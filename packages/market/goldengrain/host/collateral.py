@@ -1,0 +1,101 @@
+"""Posting collateral: whoever brings the vendor's signed bytes may, and the contracts accept only what is newer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from goldengrain.chain.address_book import DCAP_KIND, VerifierEntry
+from goldengrain.chain.artifacts import load_artifact
+from goldengrain.chain.dcap import PckForm, Post, collateral_posts, quote_call
+from goldengrain.chain.reverts import RevertError
+from goldengrain.chain.transactions import TransactionRequest
+from goldengrain.sdk.session import Session
+from goldengrain_protocol.errors import InvalidInput
+from goldengrain_protocol.hashing import keccak256
+from goldengrain_protocol.types import Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class PostReport:
+    """One piece of collateral. `posted` is False where the contract had it, or something newer, already."""
+
+    subject: str
+    posted: bool
+    tx_hash: Hash32 | None
+    gas_used: int
+
+
+def post_collateral(
+    session: Session,
+    verifier: VerifierEntry,
+    collateral_json: bytes,
+    *,
+    on_progress: Callable[[str], None] = lambda _what: None,
+) -> list[PostReport]:
+    """Post everything in one collateral document that the verifier does not know yet. Any account may.
+
+    Raises:
+        InvalidInput: the verifier does not verify on chain, or the document is malformed.
+        VerificationError: the contract refuses a piece: wrong signature, expired, older.
+        UnavailableError: the node is away; running it again continues.
+    """
+    require_dcap(verifier)
+    posts = collateral_posts(collateral_json)
+    # What certificates sign counts only once the certificates are there.
+    certificates = [post for post in posts if post.function == "post_authority"]
+    signed = [post for post in posts if post.function != "post_authority"]
+    return [
+        report
+        for phase in (certificates, signed)
+        for report in _post_all(session, verifier, phase, on_progress)
+    ]
+
+
+def registration_call(quote: bytes, *, remember: bool = True) -> tuple[bytes, bytes]:
+    """Return (quote, evidence) as `EnclaveRegistry.register` takes them for a verifier of kind `dcap`.
+
+    Args:
+        remember: also let the contract keep the platform's certificate, which makes the next registration cheaper.
+    """
+    form = PckForm.CERTIFICATE_AND_REMEMBER if remember else PckForm.CERTIFICATE
+    return quote_call(quote, form=form)
+
+
+def require_dcap(verifier: VerifierEntry) -> None:
+    """Raise InvalidInput unless the verifier checks quotes on chain."""
+    if verifier.kind != DCAP_KIND:
+        raise InvalidInput(
+            f"verifier {verifier.name!r} is an auditor quorum and keeps no collateral",
+            next_step="name a verifier of kind dcap with --verifier",
+        )
+
+
+def _post_all(
+    session: Session, verifier: VerifierEntry, posts: list[Post], on_progress: Callable[[str], None]
+) -> list[PostReport]:
+    """Send all first, then wait for all."""
+    reports: dict[str, PostReport] = {}
+    sent: list[tuple[str, Post]] = []
+    for post in posts:
+        on_progress(f"posting {post.subject}")
+        address = verifier.certificates if post.contract == "CollateralCertificates" else verifier.tcb
+        data = load_artifact(post.contract).encode_call(post.function, post.arguments)
+        purpose = f"collateral:0x{address.hex()}:{keccak256(data).hex()[:32]}"
+        try:
+            session.sender.submit(purpose, TransactionRequest(address, data, what=f"posting {post.subject}"))
+            sent.append((purpose, post))
+        except RevertError as exc:
+            if not any(word in exc.message for word in ALREADY_THERE):
+                raise
+            reports[post.subject] = PostReport(post.subject, posted=False, tx_hash=None, gas_used=0)
+    for purpose, post in sent:
+        receipt = session.sender.wait(purpose)
+        reports[post.subject] = PostReport(
+            post.subject, posted=True, tx_hash=receipt.tx_hash, gas_used=receipt.gas_used
+        )
+    return [reports[post.subject] for post in posts]
+
+
+ALREADY_THERE = ("not newer", "older evaluation")
+"""What the contracts say of a piece that they have."""
