@@ -100,6 +100,7 @@ class MarketModel:
 
     def open_benchmark(self, sender: Address, terms: Benchmark) -> None:
         demand(terms.owner == sender, "market: not the owner")
+        demand(self.now <= terms.submissions_close, "market: bad closing time")
         benchmark_id = messages.benchmark_id(self.chain_id, self.address, terms)
         demand(benchmark_id not in self.benchmarks, "market: benchmark exists")
         self.benchmarks[benchmark_id] = (
