@@ -207,11 +207,10 @@ def post_crl(crl: Bytes[MAX_CRL_BYTES], issuer: ICollateralCertificates.Authorit
     start: uint256 = 0
     stop: uint256 = 0
     start, stop = dcap_der._header(extract32(padded, 0), dcap_der.SEQUENCE, 0, len(crl))
-    assert stop == len(crl), "crl: bytes after it"
     at: uint256 = 0
     end: uint256 = 0
     at, end = dcap_der._header(extract32(padded, start), dcap_der.SEQUENCE, start, stop)
-    assert stop - end <= 96, "crl: bytes after it"
+    assert stop == len(crl) and stop - end <= 96, "crl: bytes after it"
     r: uint256 = 0
     s: uint256 = 0
     r, s = dcap_der._signature(convert(slice(padded, end, stop - end), Bytes[96]))
@@ -220,10 +219,8 @@ def post_crl(crl: Bytes[MAX_CRL_BYTES], issuer: ICollateralCertificates.Authorit
     ), "crl: bad signature"
 
     # 2. Version, algorithm, issuer, dates.
-    assert convert(extract32(padded, at), uint256) >> 232 == convert(CRL_VERSION_2, uint256), "crl: version"
-    assert convert(extract32(padded, at + 3), uint256) >> 160 == convert(
-        dcap_der.ECDSA_WITH_SHA256, uint256
-    ), "crl: signature algorithm"
+    wrong: uint256 = (convert(extract32(padded, at), uint256) >> 232) ^ convert(CRL_VERSION_2, uint256)
+    wrong |= (convert(extract32(padded, at + 3), uint256) >> 160) ^ convert(dcap_der.ECDSA_WITH_SHA256, uint256)
     at += 15
     start, stop = dcap_der._header(extract32(padded, at), dcap_der.SEQUENCE, at, end)
     assert keccak256(slice(padded, at, stop - at)) == issuer.name, "crl: another issuer"
@@ -234,7 +231,7 @@ def post_crl(crl: Bytes[MAX_CRL_BYTES], issuer: ICollateralCertificates.Authorit
     at = stop + size
     expiry, size = dcap_der._time(extract32(padded, at))
     at += size
-    assert at <= end, "crl: dates"
+    assert at <= end and wrong == 0, "crl: malformed"
     key: bytes32 = keccak256(abi_encode(issuer.name, issuer.x, issuer.y))
     assert issued <= block.timestamp, "crl: not yet valid"
     assert block.timestamp <= expiry, "crl: expired"
@@ -259,13 +256,13 @@ def post_crl(crl: Bytes[MAX_CRL_BYTES], issuer: ICollateralCertificates.Authorit
             )
             # RFC 5280 knows two forms of time, and the reason is the only extension that Intel uses.
             size = 15
-            if convert(extract32(padded, stop), uint256) >> 248 != dcap_der.UTC_TIME:
+            if convert(extract32(padded, stop), uint256) >> 240 != dcap_der.UTC_TIME * 256 + 13:
+                wrong |= (convert(extract32(padded, stop), uint256) >> 240) ^ (dcap_der.GENERALIZED_TIME * 256 + 15)
                 size = 17
             stop += size
             if stop != at:
-                assert stop + 14 == at and convert(extract32(padded, stop), uint256) >> 152 == convert(
-                    REASON, uint256
-                ), "crl: unknown entry extension"
+                wrong |= (stop + 14) ^ at
+                wrong |= (convert(extract32(padded, stop), uint256) >> 152) ^ convert(REASON, uint256)
             if is_root and serial == ROOT_SERIAL:
                 # Nothing below a revoked root holds any longer.
                 expiry = 0
@@ -275,6 +272,7 @@ def post_crl(crl: Bytes[MAX_CRL_BYTES], issuer: ICollateralCertificates.Authorit
             if entries % SERIALS_PER_WORD == 0:
                 blob.append(packed)
                 packed = 0
+        assert wrong == 0, "crl: unknown entry extension"
         assert at == list_end, "crl: too many entries"
         # The last serial again where the last word has room.
         for i: uint256 in range(SERIALS_PER_WORD):
@@ -287,18 +285,17 @@ def post_crl(crl: Bytes[MAX_CRL_BYTES], issuer: ICollateralCertificates.Authorit
     # 4. Extensions: number and authority key only. Another one could mean that the list is not complete.
     if at != end:
         start, stop = dcap_der._header(extract32(padded, at), CONTEXT_0, at, end)
-        assert stop == end, "crl: bytes after the extensions"
+        wrong = stop ^ end
         at, stop = dcap_der._header(extract32(padded, start), dcap_der.SEQUENCE, start, end)
-        assert stop == end, "crl: bytes after the extensions"
+        wrong |= stop ^ end
         for i: uint256 in range(3):
             if at == end:
                 break
             start, at = dcap_der._header(extract32(padded, at), dcap_der.SEQUENCE, at, end)
             oid: uint256 = convert(extract32(padded, start), uint256) >> 216
-            assert oid == convert(CRL_NUMBER, uint256) or oid == convert(
-                AUTHORITY_KEY, uint256
-            ), "crl: unknown extension"
-        assert at == end, "crl: bytes after the extensions"
+            if oid != convert(CRL_NUMBER, uint256):
+                wrong |= oid ^ convert(AUTHORITY_KEY, uint256)
+        assert at == end and wrong == 0, "crl: unknown extension"
 
     # 5. Keep.
     account: uint256 = 0

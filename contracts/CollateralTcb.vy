@@ -40,7 +40,8 @@ COLLATERAL_SIGNER: constant(uint256) = 2
 SGX: constant(uint256) = 0
 TDX: constant(uint256) = 1
 
-MAX_DOCUMENT_BYTES: constant(uint256) = 20480
+MAX_DOCUMENT_BYTES: constant(uint256) = 16384
+MAX_QE_DOCUMENT_BYTES: constant(uint256) = 4096
 MAX_LEVELS: constant(uint256) = 48
 MAX_MODULES: constant(uint256) = 16
 MAX_MODULE_LEVELS: constant(uint256) = 7
@@ -82,133 +83,170 @@ def post_tcb_info(document: Bytes[MAX_DOCUMENT_BYTES], r: uint256, s: uint256, s
     @param signer The record of an accepted collateral signer.
     """
     signer_expiry: uint256 = self._check_signer(signer, sha256(document), r, s)
-    wrong: uint256 = 0
+    padded: Bytes[MAX_DOCUMENT_BYTES + dcap_json.WINDOW] = concat(
+        document, abi_encode(empty(uint256[dcap_json.WINDOW // 32]))
+    )
 
     # 1. {"id":"SGX","version":3,"issueDate":"...","nextUpdate":"...","fmspc":"...","pceId":"...",
     tee: uint256 = SGX
-    if dcap_json._differs(extract32(document, 0), b'{"id":"SGX","version":3,') != 0:
-        wrong |= dcap_json._differs(extract32(document, 0), b'{"id":"TDX","version":3,')
+    wrong: uint256 = 0
+    if dcap_json._differs(extract32(padded, 0), b'{"id":"SGX","version":3,') != 0:
+        wrong = dcap_json._differs(extract32(padded, 0), b'{"id":"TDX","version":3,')
         tee = TDX
-    wrong |= dcap_json._differs(extract32(document, 24), b'"issueDate":"')
-    issued: uint256 = dcap_json._date(extract32(document, 37))
-    wrong |= dcap_json._differs(extract32(document, 57), b'","nextUpdate":"')
-    expiry: uint256 = dcap_json._date(extract32(document, 73))
-    wrong |= dcap_json._differs(extract32(document, 93), b'","fmspc":"')
-    fmspc: uint256 = dcap_json._hex(extract32(document, 104), 12)
-    wrong |= dcap_json._differs(extract32(document, 116), b'","pceId":"')
-    pce_id: uint256 = dcap_json._hex(extract32(document, 127), 4)
-    # 2. "tcbType":0,"tcbEvaluationDataNumber":N,
-    wrong |= dcap_json._differs(extract32(document, 131), b'","tcbType":0,"tcbEvaluationData')
-    wrong |= dcap_json._differs(extract32(document, 163), b'Number":')
+    wrong |= dcap_json._differs(extract32(padded, 24), b'"issueDate":"')
+    wrong |= dcap_json._differs(extract32(padded, 57), b'","nextUpdate":"')
+    wrong |= dcap_json._differs(extract32(padded, 93), b'","fmspc":"')
+    wrong |= dcap_json._differs(extract32(padded, 116), b'","pceId":"')
+    wrong |= dcap_json._differs(extract32(padded, 131), b'","tcbType":0,"tcbEvaluationData')
+    wrong |= dcap_json._differs(extract32(padded, 163), b'Number":')
+    assert wrong == 0, "tcb info: not of the known form"
+    issued: uint256 = dcap_json._date(extract32(padded, 37))
+    expiry: uint256 = dcap_json._date(extract32(padded, 73))
+    fmspc: uint256 = dcap_json._hex(extract32(padded, 104), 12)
     evaluation_number: uint256 = 0
-    size: uint256 = 0
-    evaluation_number, size = dcap_json._number(extract32(document, 171))
-    at: uint256 = 171 + size
+    at: uint256 = 0
+    evaluation_number, at = dcap_json._number(extract32(padded, 171))
+    at += 171
 
-    # 3. The new must be newer than the old, and valid now.
-    key: uint256 = (tee << 48) | fmspc
-    self._check_newer(self.tcb_infos[key], evaluation_number, issued, expiry)
+    # 2. The new must be newer than the old, and valid now.
+    self._check_newer(self.tcb_infos[(tee << 48) | fmspc], evaluation_number, issued, expiry)
+    expiry = min(expiry, signer_expiry)
 
-    # 4. TDX: "tdxModule":{...},"tdxModuleIdentities":[...],
-    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = [0]
-    modules: uint256 = 0
+    # 3. Modules of TDX, then levels, to the last byte.
+    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = [
+        dcap_json._hex(extract32(padded, 127), 4) | (((signer.terms >> 40) & MASK_64) << 32)
+    ]
     if tee == TDX:
-        wrong |= dcap_json._differs(extract32(document, at), b',"tdxModule":{"mrsigner":"')
-        at += 26
-        entry: uint256[2] = self._decode_module(slice(document, at, MODULE_BYTES))
-        at += MODULE_BYTES
-        blob.append(entry[0])
-        blob.append(entry[1])
-        modules = 1
-        wrong |= dcap_json._differs(extract32(document, at), b'},"tdxModuleIdentities":[')
-        at += 25
-        if dcap_json._differs(extract32(document, at), b"]") == 0:
-            at += 1
-        else:
-            for i: uint256 in range(MAX_MODULES):
-                # {"id":"TDX_NN","mrsigner":"...","attributes":"...","attributesMask":"...","tcbLevels":[
-                wrong |= dcap_json._differs(extract32(document, at), b'{"id":"TDX_')
-                module_id: uint256 = dcap_json._hex(extract32(document, at + 11), 2)
-                wrong |= dcap_json._differs(extract32(document, at + 13), b'","mrsigner":"')
-                at += 27
-                entry = self._decode_module(slice(document, at, MODULE_BYTES))
-                at += MODULE_BYTES
-                wrong |= dcap_json._differs(extract32(document, at), b',"tcbLevels":[')
-                at += 14
-                levels: uint256 = 0
-                packed: uint256 = 0
-                more: bool = True
-                for j: uint256 in range(MAX_MODULE_LEVELS):
-                    isv_svn: uint256 = 0
-                    status: uint256 = 0
-                    wrong |= dcap_json._differs(extract32(document, at), b'{"tcb":{"isvsvn":')
-                    isv_svn, size = dcap_json._number(extract32(document, at + 17))
-                    wrong |= isv_svn >> 8
-                    at += 17 + size
-                    wrong |= dcap_json._differs(extract32(document, at), b"}")
-                    at += 1
-                    status, size, more = dcap_json._level_end(concat(
-            convert(slice(document, at, min(dcap_json.WINDOW, len(document) - at)), Bytes[dcap_json.WINDOW]),
-            empty(bytes32),
-        ))
-                    at += size
-                    packed |= ((isv_svn << 8) | status) << (96 - 16 * j)
-                    levels += 1
-                    if not more:
-                        break
-                assert not more, "tcb info: too many levels"
-                blob.append(entry[0] | (module_id << 248) | (levels << 240) | packed)
-                blob.append(entry[1])
-                modules += 1
-                if dcap_json._differs(extract32(document, at), b"}]") == 0:
-                    at += 2
-                    break
-                assert i < MAX_MODULES - 1, "tcb info: too many modules"
-                wrong |= dcap_json._differs(extract32(document, at), b"},")
-                at += 2
+        blob, at = self._read_modules(padded, at, blob)
+    blob, at = self._read_levels(padded, at, blob, tee == TDX)
+    assert at + 1 == len(document) and convert(extract32(padded, at), uint256) >> 248 == 125, "tcb info: end"
 
-    # 5. "tcbLevels":[{"tcb":{...},...},...]}
-    wrong |= dcap_json._differs(extract32(document, at), b',"tcbLevels":[')
-    at += 14
-    # In the order of Intel's verifier: highest components first, then highest PCESVN, then TDX components.
+    # 4. Keep.
+    self.tcb_infos[(tee << 48) | fmspc] = self._pack(dcap_blob._write(blob), expiry, issued, evaluation_number)
+    log TcbInfoPosted(
+        tee=tee,
+        fmspc=fmspc,
+        evaluation_number=evaluation_number,
+        issued=issued,
+        expiry=expiry,
+        document_digest=keccak256(document),
+    )
+
+
+@internal
+@pure
+def _read_modules(
+    padded: Bytes[MAX_DOCUMENT_BYTES + dcap_json.WINDOW], start: uint256, words: DynArray[uint256, dcap_blob.MAX_WORDS]
+) -> (DynArray[uint256, dcap_blob.MAX_WORDS], uint256):
+    """
+    @notice Appends two words for the module in general and for each version of it, and counts them in the first.
+    @param start Where ,"tdxModule":{...},"tdxModuleIdentities":[...] stands.
+    @return The words, and where the next byte is.
+    """
+    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = words
+    at: uint256 = start + 26
+    wrong: uint256 = dcap_json._differs(extract32(padded, start), b',"tdxModule":{"mrsigner":"')
+    module: uint256 = 0
+    signer: uint256 = 0
+    module, signer = self._decode_module(slice(padded, at, MODULE_BYTES))
+    at += MODULE_BYTES
+    blob.append(module)
+    blob.append(signer)
+    count: uint256 = 1
+    wrong |= dcap_json._differs(extract32(padded, at), b'},"tdxModuleIdentities":[')
+    at += 25
+    more: bool = True
+    if convert(extract32(padded, at), uint256) >> 248 == 93:
+        at += 1
+        more = False
+    for i: uint256 in range(MAX_MODULES):
+        if not more:
+            break
+        # {"id":"TDX_NN","mrsigner":"...","attributes":"...","attributesMask":"...","tcbLevels":[
+        wrong |= dcap_json._differs(extract32(padded, at), b'{"id":"TDX_')
+        wrong |= dcap_json._differs(extract32(padded, at + 13), b'","mrsigner":"')
+        version: uint256 = dcap_json._hex(extract32(padded, at + 11), 2)
+        at += 27
+        module, signer = self._decode_module(slice(padded, at, MODULE_BYTES))
+        at += MODULE_BYTES
+        wrong |= dcap_json._differs(extract32(padded, at), b',"tcbLevels":[')
+        assert wrong == 0, "tcb info: tdx module"
+        levels: uint256 = 0
+        levels, at = self._read_module_levels(padded, at + 14)
+        blob.append(module | (version << 248) | levels)
+        blob.append(signer)
+        count += 1
+        # }, or }]
+        following: uint256 = convert(extract32(padded, at), uint256) >> 240
+        more = following == 32044
+        assert more or following == 32093, "tcb info: tdx module"
+        at += 2
+    assert wrong == 0 and not more, "tcb info: tdx modules"
+    blob[0] |= count << 16
+    return blob, at
+
+
+@internal
+@pure
+def _read_module_levels(padded: Bytes[MAX_DOCUMENT_BYTES + dcap_json.WINDOW], start: uint256) -> (uint256, uint256):
+    """
+    @notice How many levels << 240, and ISVSVN (8) and status (8) of each from bit 111 down; where the next byte is.
+    @param start After the opening bracket of a module's levels.
+    """
+    at: uint256 = start
+    packed: uint256 = 0
+    count: uint256 = 0
+    more: bool = True
+    for i: uint256 in range(MAX_MODULE_LEVELS):
+        wrong: uint256 = dcap_json._differs(extract32(padded, at), b'{"tcb":{"isvsvn":')
+        isv_svn: uint256 = 0
+        size: uint256 = 0
+        isv_svn, size = dcap_json._number(extract32(padded, at + 17))
+        at += 17 + size
+        wrong |= (convert(extract32(padded, at), uint256) >> 248) ^ 125
+        assert wrong | isv_svn >> 8 == 0, "tcb info: tdx module level"
+        status: uint256 = 0
+        status, size, more = dcap_json._level_end(slice(padded, at, dcap_json.WINDOW), 1)
+        at += size
+        packed |= ((isv_svn << 8) | status) << (96 - 16 * i)
+        count += 1
+        if not more:
+            break
+    assert not more, "tcb info: too many levels"
+    return packed | (count << 240), at
+
+
+@internal
+@pure
+def _read_levels(
+    padded: Bytes[MAX_DOCUMENT_BYTES + dcap_json.WINDOW],
+    start: uint256,
+    words: DynArray[uint256, dcap_blob.MAX_WORDS],
+    is_tdx: bool,
+) -> (DynArray[uint256, dcap_blob.MAX_WORDS], uint256):
+    """
+    @notice Appends a word for each level, two for TDX, and counts the levels in the first word.
+    @dev In the order of Intel's verifier, whatever the document's: highest components first, then highest
+         PCESVN, then highest TDX components.
+    @param start Where ,"tcbLevels":[...] stands.
+    @return The words, and where the next byte is.
+    """
+    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = words
+    assert dcap_json._differs(extract32(padded, start), b',"tcbLevels":[') == 0, "tcb info: levels"
+    at: uint256 = start + 14
     sgx_levels: uint256[MAX_LEVELS] = empty(uint256[MAX_LEVELS])
     tdx_levels: uint256[MAX_LEVELS] = empty(uint256[MAX_LEVELS])
-    levels: uint256 = 0
+    count: uint256 = 0
     more: bool = True
     for i: uint256 in range(MAX_LEVELS):
         sgx_level: uint256 = 0
         tdx_level: uint256 = 0
-        status: uint256 = 0
-        wrong |= dcap_json._differs(extract32(document, at), b'{"tcb":{"sgxtcbcomponents":[')
-        at += 28
-        sgx_level, size = dcap_json._components(concat(
-            convert(slice(document, at, min(dcap_json.WINDOW, len(document) - at)), Bytes[dcap_json.WINDOW]),
-            empty(bytes32),
-        ))
+        size: uint256 = 0
+        sgx_level, tdx_level, size, more = dcap_json._level(
+            slice(padded, at, dcap_json.WINDOW), is_tdx
+        )
         at += size
-        wrong |= dcap_json._differs(extract32(document, at), b',"pcesvn":')
-        at += 10
-        pce_svn: uint256 = 0
-        pce_svn, size = dcap_json._number(extract32(document, at))
-        wrong |= pce_svn >> 16
-        at += size
-        if tee == TDX:
-            wrong |= dcap_json._differs(extract32(document, at), b',"tdxtcbcomponents":[')
-            at += 21
-            tdx_level, size = dcap_json._components(concat(
-            convert(slice(document, at, min(dcap_json.WINDOW, len(document) - at)), Bytes[dcap_json.WINDOW]),
-            empty(bytes32),
-        ))
-            at += size
-        wrong |= dcap_json._differs(extract32(document, at), b"}")
-        at += 1
-        status, size, more = dcap_json._level_end(concat(
-            convert(slice(document, at, min(dcap_json.WINDOW, len(document) - at)), Bytes[dcap_json.WINDOW]),
-            empty(bytes32),
-        ))
-        at += size
-        sgx_level = (sgx_level << 128) | (pce_svn << 112) | status
-        place: uint256 = levels
+        place: uint256 = count
         for back: uint256 in range(MAX_LEVELS):
             if place == 0:
                 break
@@ -222,121 +260,60 @@ def post_tcb_info(document: Bytes[MAX_DOCUMENT_BYTES], r: uint256, s: uint256, s
             place -= 1
         sgx_levels[place] = sgx_level
         tdx_levels[place] = tdx_level
-        levels += 1
+        count += 1
         if not more:
             break
     assert not more, "tcb info: too many levels"
-    assert (
-        wrong == 0 and at + 1 == len(document) and slice(document, at, 1) == b"}"
-    ), "tcb info: not of the known form"
-
-    # 6. Keep: pce_id (16) | modules (8) | levels (8) | signer's serial (64), modules, levels.
-    for i: uint256 in range(levels, bound=MAX_LEVELS):
+    for i: uint256 in range(count, bound=MAX_LEVELS):
         blob.append(sgx_levels[i])
-        if tee == TDX:
+        if is_tdx:
             blob.append(tdx_levels[i])
-    blob[0] = pce_id | (modules << 16) | (levels << 24) | (((signer.terms >> 40) & MASK_64) << 32)
-    self.tcb_infos[key] = self._pack(
-        dcap_blob._write(blob), min(expiry, signer_expiry), issued, evaluation_number
-    )
-    log TcbInfoPosted(
-        tee=tee,
-        fmspc=fmspc,
-        evaluation_number=evaluation_number,
-        issued=issued,
-        expiry=min(expiry, signer_expiry),
-        document_digest=keccak256(document),
-    )
-
-
+    blob[0] |= count << 24
+    return blob, at
 
 
 @external
-def post_qe_identity(document: Bytes[MAX_DOCUMENT_BYTES], r: uint256, s: uint256, signer: ICollateralCertificates.Authority):
+def post_qe_identity(document: Bytes[MAX_QE_DOCUMENT_BYTES], r: uint256, s: uint256, signer: ICollateralCertificates.Authority):
     """
     @notice Accepts the identity of the quoting enclave for SGX or for TDX.
     @param document The JSON as signed: the value of "enclaveIdentity" in Intel's answer, byte for byte.
     @param signer The record of an accepted collateral signer.
     """
     signer_expiry: uint256 = self._check_signer(signer, sha256(document), r, s)
+    padded: Bytes[MAX_QE_DOCUMENT_BYTES + dcap_json.WINDOW] = concat(
+        document, abi_encode(empty(uint256[dcap_json.WINDOW // 32]))
+    )
     wrong: uint256 = 0
 
     # 1. {"id":"QE","version":2,"issueDate":"...","nextUpdate":"...","tcbEvaluationDataNumber":N,
     tee: uint256 = SGX
     at: uint256 = 23
-    if dcap_json._differs(extract32(document, 0), b'{"id":"QE","version":2,') != 0:
-        wrong |= dcap_json._differs(extract32(document, 0), b'{"id":"TD_QE","version":')
+    if dcap_json._differs(extract32(padded, 0), b'{"id":"QE","version":2,') != 0:
+        wrong |= dcap_json._differs(extract32(padded, 0), b'{"id":"TD_QE","version":')
         # "2," or "3,", which differ in bit 8 and mean the same form
-        wrong |= ((convert(extract32(document, 24), uint256) >> 240) | 256) ^ 13100
+        wrong |= ((convert(extract32(padded, 24), uint256) >> 240) | 256) ^ 13100
         tee = TDX
         at = 26
-    wrong |= dcap_json._differs(extract32(document, at), b'"issueDate":"')
-    issued: uint256 = dcap_json._date(extract32(document, at + 13))
-    wrong |= dcap_json._differs(extract32(document, at + 33), b'","nextUpdate":"')
-    expiry: uint256 = dcap_json._date(extract32(document, at + 49))
-    wrong |= dcap_json._differs(extract32(document, at + 69), b'","tcbEvaluationDataNumber":')
+    wrong |= dcap_json._differs(extract32(padded, at), b'"issueDate":"')
+    issued: uint256 = dcap_json._date(extract32(padded, at + 13))
+    wrong |= dcap_json._differs(extract32(padded, at + 33), b'","nextUpdate":"')
+    expiry: uint256 = dcap_json._date(extract32(padded, at + 49))
+    wrong |= dcap_json._differs(extract32(padded, at + 69), b'","tcbEvaluationDataNumber":')
+    assert wrong == 0, "qe identity: not of the known form"
     evaluation_number: uint256 = 0
     size: uint256 = 0
-    evaluation_number, size = dcap_json._number(extract32(document, at + 97))
+    evaluation_number, size = dcap_json._number(extract32(padded, at + 97))
     at += 97 + size
     self._check_newer(self.qe_identities[tee], evaluation_number, issued, expiry)
 
-    # 2. "miscselect":"...","miscselectMask":"...","attributes":"...","attributesMask":"...","mrsigner":"...",
-    wrong |= dcap_json._differs(extract32(document, at), b',"miscselect":"')
-    misc_select: uint256 = dcap_json._hex(extract32(document, at + 15), 8)
-    wrong |= dcap_json._differs(extract32(document, at + 23), b'","miscselectMask":"')
-    misc_select_mask: uint256 = dcap_json._hex(extract32(document, at + 43), 8)
-    wrong |= dcap_json._differs(extract32(document, at + 51), b'","attributes":"')
-    attributes: uint256 = dcap_json._hex(extract32(document, at + 67), 32)
-    wrong |= dcap_json._differs(extract32(document, at + 99), b'","attributesMask":"')
-    attributes_mask: uint256 = dcap_json._hex(extract32(document, at + 119), 32)
-    wrong |= dcap_json._differs(extract32(document, at + 151), b'","mrsigner":"')
-    mr_signer: uint256 = (dcap_json._hex(extract32(document, at + 165), 32) << 128) | dcap_json._hex(
-        extract32(document, at + 197), 32
-    )
-    wrong |= dcap_json._differs(extract32(document, at + 229), b'","isvprodid":')
-    product: uint256 = 0
-    product, size = dcap_json._number(extract32(document, at + 243))
-    wrong |= product >> 16
-    at += 243 + size
+    # 2. What a report must say: see _read_enclave.
+    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = []
+    blob, at = self._read_enclave(padded, at)
+    blob[0] |= ((signer.terms >> 40) & MASK_64) << 32
+    blob, at = self._read_qe_levels(padded, at, blob)
+    assert at + 1 == len(document) and convert(extract32(padded, at), uint256) >> 248 == 125, "qe identity: end"
 
-    # 3. "tcbLevels":[{"tcb":{"isvsvn":N},...},...]}
-    wrong |= dcap_json._differs(extract32(document, at), b',"tcbLevels":[')
-    at += 14
-    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = [
-        0, mr_signer, (attributes << 128) | attributes_mask, (misc_select << 32) | misc_select_mask
-    ]
-    levels: uint256 = 0
-    packed: uint256 = 0
-    more: bool = True
-    for i: uint256 in range(MAX_QE_LEVELS):
-        isv_svn: uint256 = 0
-        status: uint256 = 0
-        wrong |= dcap_json._differs(extract32(document, at), b'{"tcb":{"isvsvn":')
-        isv_svn, size = dcap_json._number(extract32(document, at + 17))
-        wrong |= isv_svn >> 16
-        at += 17 + size
-        wrong |= dcap_json._differs(extract32(document, at), b"}")
-        at += 1
-        status, size, more = dcap_json._level_end(concat(
-            convert(slice(document, at, min(dcap_json.WINDOW, len(document) - at)), Bytes[dcap_json.WINDOW]),
-            empty(bytes32),
-        ))
-        at += size
-        packed |= ((isv_svn << 8) | status) << (216 - 24 * (levels % QE_LEVELS_PER_WORD))
-        levels += 1
-        if not more or levels % QE_LEVELS_PER_WORD == 0:
-            blob.append(packed)
-            packed = 0
-        if not more:
-            break
-    assert not more, "qe identity: too many levels"
-    assert (
-        wrong == 0 and at + 1 == len(document) and slice(document, at, 1) == b"}"
-    ), "qe identity: not of the known form"
-
-    # 4. Keep: isvprodid (16) | 0 (8) | levels (8) | signer's serial (64), MRSIGNER, attributes, MISCSELECT, levels.
-    blob[0] = product | (levels << 24) | (((signer.terms >> 40) & MASK_64) << 32)
+    # 4. Keep.
     expiry = min(expiry, signer_expiry)
     self.qe_identities[tee] = self._pack(dcap_blob._write(blob), expiry, issued, evaluation_number)
     log QeIdentityPosted(
@@ -346,6 +323,76 @@ def post_qe_identity(document: Bytes[MAX_DOCUMENT_BYTES], r: uint256, s: uint256
         expiry=expiry,
         document_digest=keccak256(document),
     )
+
+
+@internal
+@pure
+def _read_enclave(
+    padded: Bytes[MAX_QE_DOCUMENT_BYTES + dcap_json.WINDOW], at: uint256
+) -> (DynArray[uint256, dcap_blob.MAX_WORDS], uint256):
+    """
+    @notice The first four words of a QE identity's blob, without the signer; where the next byte is.
+    @param at Where "miscselect", "miscselectMask", "attributes", "attributesMask", "mrsigner" and "isvprodid" stand.
+    """
+    wrong: uint256 = dcap_json._differs(extract32(padded, at), b',"miscselect":"')
+    wrong |= dcap_json._differs(extract32(padded, at + 23), b'","miscselectMask":"')
+    wrong |= dcap_json._differs(extract32(padded, at + 51), b'","attributes":"')
+    wrong |= dcap_json._differs(extract32(padded, at + 99), b'","attributesMask":"')
+    wrong |= dcap_json._differs(extract32(padded, at + 151), b'","mrsigner":"')
+    wrong |= dcap_json._differs(extract32(padded, at + 229), b'","isvprodid":')
+    product: uint256 = 0
+    size: uint256 = 0
+    product, size = dcap_json._number(extract32(padded, at + 243))
+    assert wrong | product >> 16 == 0, "qe identity: not of the known form"
+    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = [
+        product,
+        (dcap_json._hex(extract32(padded, at + 165), 32) << 128) | dcap_json._hex(extract32(padded, at + 197), 32),
+        (dcap_json._hex(extract32(padded, at + 67), 32) << 128) | dcap_json._hex(extract32(padded, at + 119), 32),
+        (dcap_json._hex(extract32(padded, at + 15), 8) << 32) | dcap_json._hex(extract32(padded, at + 43), 8),
+    ]
+    return blob, at + 243 + size
+
+
+@internal
+@pure
+def _read_qe_levels(
+    padded: Bytes[MAX_QE_DOCUMENT_BYTES + dcap_json.WINDOW], start: uint256, words: DynArray[uint256, dcap_blob.MAX_WORDS]
+) -> (DynArray[uint256, dcap_blob.MAX_WORDS], uint256):
+    """
+    @notice Appends a word for every ten levels, ISVSVN (16) and status (8) of each from the highest bits down
+            after 16 unused ones, and counts the levels in the first word.
+    @param start Where ,"tcbLevels":[{"tcb":{"isvsvn":N},...},...] stands.
+    @return The words, and where the next byte is.
+    """
+    blob: DynArray[uint256, dcap_blob.MAX_WORDS] = words
+    assert dcap_json._differs(extract32(padded, start), b',"tcbLevels":[') == 0, "qe identity: levels"
+    at: uint256 = start + 14
+    packed: uint256 = 0
+    count: uint256 = 0
+    more: bool = True
+    for i: uint256 in range(MAX_QE_LEVELS):
+        wrong: uint256 = dcap_json._differs(extract32(padded, at), b'{"tcb":{"isvsvn":')
+        isv_svn: uint256 = 0
+        size: uint256 = 0
+        isv_svn, size = dcap_json._number(extract32(padded, at + 17))
+        at += 17 + size
+        wrong |= (convert(extract32(padded, at), uint256) >> 248) ^ 125
+        assert wrong | isv_svn >> 16 == 0, "qe identity: level"
+        status: uint256 = 0
+        status, size, more = dcap_json._level_end(
+            slice(padded, at, dcap_json.WINDOW), 1
+        )
+        at += size
+        packed |= ((isv_svn << 8) | status) << (216 - 24 * (i % QE_LEVELS_PER_WORD))
+        count += 1
+        if not more or count % QE_LEVELS_PER_WORD == 0:
+            blob.append(packed)
+            packed = 0
+        if not more:
+            break
+    assert not more, "qe identity: too many levels"
+    blob[0] |= count << 24
+    return blob, at
 
 
 @internal
@@ -384,7 +431,7 @@ def _pack(account: uint256, expiry: uint256, issued: uint256, evaluation_number:
 
 @internal
 @pure
-def _decode_module(text: Bytes[MODULE_BYTES]) -> uint256[2]:
+def _decode_module(text: Bytes[MODULE_BYTES]) -> (uint256, uint256):
     """
     @notice attributes << 176 | mask << 112, and keccak256 of the 48 bytes of MRSIGNER.
     """
@@ -400,4 +447,4 @@ def _decode_module(text: Bytes[MODULE_BYTES]) -> uint256[2]:
     )
     wrong |= (convert(extract32(text, 133), uint256) & 255) ^ 34
     assert wrong == 0, "tcb info: tdx module"
-    return [(attributes << 176) | (mask << 112), convert(signer, uint256)]
+    return (attributes << 176) | (mask << 112), convert(signer, uint256)

@@ -118,7 +118,9 @@ def split_quote(quote: bytes) -> QuoteParts:
     version, _, tee_type = struct.unpack_from("<HHI", header)
     is_tdx = tee_type == TEE_TYPE_TDX
     if (version, tee_type) not in ((3, 0), (4, TEE_TYPE_TDX), (5, TEE_TYPE_TDX)):
-        raise InvalidInput(f"quote must be SGX v3 or TDX v4 or v5, got version {version}, tee type {tee_type:#x}")
+        raise InvalidInput(
+            f"quote must be SGX v3 or TDX v4 or v5, got version {version}, tee type {tee_type:#x}"
+        )
     body_bytes = TD_REPORT_10_BYTES if is_tdx else SGX_BODY_BYTES
     if version == 5:
         body_bytes = struct.unpack_from("<HI", reader.take(6, "body header"))[1]
@@ -283,7 +285,9 @@ class _Reader:
 
     def take(self, size: int, what: str) -> bytes:
         if size > len(self.data) - self.at:
-            raise InvalidInput(f"quote ends in its {what}: {size} bytes stated, {len(self.data) - self.at} left")
+            raise InvalidInput(
+                f"quote ends in its {what}: {size} bytes stated, {len(self.data) - self.at} left"
+            )
         self.at += size
         return self.data[self.at - size : self.at]
 
