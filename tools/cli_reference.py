@@ -18,6 +18,7 @@ VARIABLES: Final = {
     "GG_WORKER": "the workers to ask for offers, by their addresses",
     "GG_ANVIL": "the development chain's program (default: what `make setup` fetched, else from `PATH`)",
     "GG_ENCLAVE_PYTHON": "the enclave's interpreter (default: `.venv-enclave` beside this environment)",
+    "GG_ENCLAVE_COMMAND": "what starts or reaches an enclave on `tdx`, `dstack` or `gramine`, by stdin and stdout",
     "GG_DEBUG": "`1` shows where an unexpected error came from",
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,13 @@ OFFER_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 5.0
 READ_BYTES: Final = 1 << 20
 LOG_TAIL_BYTES: Final = 4096
+PLATFORM_DEVICES: Final[dict[str, tuple[str, ...]]] = {
+    "simulated": (),
+    "tdx": ("/sys/kernel/config/tsm/report",),
+    "dstack": (),
+    "gramine": (),
+}
+"""What an enclave of each platform must write to on this machine; it may read everything, sockets included."""
 
 
 class EnclaveProcess:
@@ -193,11 +201,30 @@ def bubblewrap() -> Path | None:
 
 
 def enclave_argv(platform_dir: Path, *, platform: str) -> list[str]:
-    """Return the command that starts the enclave: bubblewrap around its own interpreter, no network."""
+    """Return the command that starts the enclave; its standard input and output are the pipe.
+
+    `simulated`, and `tdx` and `dstack` where this very machine is the trust domain: bubblewrap around the enclave's own
+    interpreter, no network. Otherwise `GG_ENCLAVE_COMMAND`: what starts the enclave or reaches it where it runs, such
+    as a virtual machine whose console is the pipe, or Gramine's loader. Nothing has to trust that command.
+    """
+    command = os.environ.get("GG_ENCLAVE_COMMAND", "")
+    if platform not in PLATFORM_DEVICES:
+        raise InvalidInput(
+            f"the enclave's platform must be one of {', '.join(PLATFORM_DEVICES)}, got {platform!r}"
+        )
+    if platform != "simulated" and command:
+        return _operator_command(command)
+    if platform == "gramine":
+        raise InvalidInput(
+            "the platform gramine is started by Gramine's own loader",
+            next_step='GG_ENCLAVE_COMMAND="gramine-sgx PATH/goldengrain" (see docs/guides/platform-gramine.md)',
+        )
     python = enclave_python()
     program = [str(python), "-m", "goldengrain_enclave", "--platform", platform]
+    binds = [option for path in PLATFORM_DEVICES[platform] for option in ("--bind-try", path, path)]
     if platform == "simulated":
         program += ["--platform-dir", str(platform_dir)]
+        binds = ["--ro-bind", str(platform_dir), str(platform_dir)]
     wrap = bubblewrap()
     if wrap is None:
         raise UnavailableError(
@@ -222,12 +249,20 @@ def enclave_argv(platform_dir: Path, *, platform: str) -> list[str]:
         "/proc",
         "--dev",
         "/dev",
-        "--ro-bind",
-        str(platform_dir),
-        str(platform_dir),
+        *binds,
         "--",
         *program,
     ]
+
+
+def _operator_command(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as exc:
+        raise InvalidInput(f"GG_ENCLAVE_COMMAND cannot be split into words: {exc}") from exc
+    if not words:
+        raise InvalidInput("GG_ENCLAVE_COMMAND names no program")
+    return words
 
 
 def provision_simulated_platform(platform_dir: Path) -> None:

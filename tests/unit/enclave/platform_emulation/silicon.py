@@ -65,6 +65,13 @@ def staged(*binds: str) -> list[str]:
     ]
 
 
+def relocated(*binds: str) -> list[str]:
+    """As `staged`, but only the mounts differ from the machine's, so that a host's whole sandbox fits inside."""
+    bubblewrap = bubblewrap_path()
+    assert bubblewrap is not None
+    return [bubblewrap, "--unshare-user", "--die-with-parent", "--dev-bind", "/", "/", *binds, "--"]
+
+
 def boot(
     prefix: list[str], platform: str, sealed_identity: bytes = b"", command: list[str] | None = None
 ) -> tuple[Any, str]:
