@@ -218,6 +218,11 @@ def remembered_platform(parts: QuoteParts) -> bytes:
     )
 
 
+def platform_fmspc(parts: QuoteParts) -> bytes:
+    """Return the 6 bytes that name the platform's family in its PCK certificate."""
+    return (_packed_sgx(parts.certificates[0]) >> 16 & (2**48 - 1)).to_bytes(6, "big")
+
+
 def decode_authority(certificate_der: bytes, root_der: bytes) -> Authority:
     """Return the record that posting this certificate makes under this root.
 

@@ -11,6 +11,7 @@ import click
 from goldengrain.cli.options import with_account, with_home, with_network, with_output
 from goldengrain.cli.output import Output
 from goldengrain.cli.sessions import open_session
+from goldengrain_protocol.types import address_from_hex
 
 if TYPE_CHECKING:
     from goldengrain.accounts import PasswordSource
@@ -55,3 +56,28 @@ def endorse(
     path = target or Path(f"endorsement-{account}.json")
     endorsement.save(path)
     out.result({"endorsement": path, "auditor": session.account.checksum}, f"verified; written to {path}")
+
+
+@auditor.command()
+@click.argument("signer", metavar="ADDRESS")
+@click.option("--out", "target", type=click.Path(dir_okay=False, path_type=Path), help="Where to write it.")
+@with_network
+@with_account
+@with_home
+@with_output
+def revoke(
+    out: Output,
+    home: Home,
+    network: str,
+    account: str,
+    password: PasswordSource,
+    signer: str,
+    target: Path | None,
+) -> None:
+    """Sign that the platform of the enclave with this signing address must no longer be trusted."""
+    from goldengrain.host.invalidation import sign_revocation
+
+    session = open_session(home, network, account=account, password=password)
+    path = target or Path(f"revocation-{account}.json")
+    sign_revocation(session, address_from_hex(signer)).save(path)
+    out.result({"revocation": path, "auditor": session.account.checksum}, f"signed; written to {path}")

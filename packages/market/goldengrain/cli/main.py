@@ -35,6 +35,9 @@ NOUNS: Final = {
         "goldengrain.cli.witness", "Witnesses: sign the blocks that a node of your own calls final."
     ),
     "auditor": Noun("goldengrain.cli.auditor", "Auditors: verify an enclave's quote and sign for it."),
+    "collateral": Noun(
+        "goldengrain.cli.collateral", "Anybody: the vendor's statements about platforms, on chain."
+    ),
     "attest": Noun("goldengrain.cli.attest", "Anybody: does a quote verify, and what does it prove?"),
     "evidence": Noun("goldengrain.cli.evidence", "Anybody: check everything behind one score."),
 }
