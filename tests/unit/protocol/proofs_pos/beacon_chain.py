@@ -34,7 +34,7 @@ def network(preset: PresetId, **epochs: int) -> Network:
 def oracle(net: Network) -> Any:
     """Return the official specification of the network's last fork, told about its schedule."""
     last = net.forks[-1].name
-    spec = importlib.import_module(f"eth_consensus_specs.{last}.{net.preset_id.name.lower()}")
+    spec: Any = importlib.import_module(f"eth_consensus_specs.{last}.{net.preset_id.name.lower()}")
     settings: dict[str, Any] = {}
     for name in ("altair", "bellatrix", "capella", "deneb", "electra", "fulu"):
         if hasattr(spec.config, f"{name.upper()}_FORK_EPOCH"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import rlp
-from trie import HexaryTrie
+from trie.hexary import HexaryTrie
 
 from goldengrain_protocol.canonical import encode, encode_int
 from goldengrain_protocol.hashing import keccak256
@@ -28,7 +28,7 @@ class State:
             root = trie.root_hash if slots else EMPTY_TRIE_ROOT
             self._put(address, root)
         for i in range(others):
-            self._put(keccak256(bytes([i]))[:20], EMPTY_TRIE_ROOT)
+            self._put(keccak256(i.to_bytes(4, "big"))[:20], EMPTY_TRIE_ROOT)
 
     def _put(self, address: bytes, storage_root: bytes) -> None:
         account = [encode_int(1), encode_int(10**18), storage_root, keccak256(b"")]
