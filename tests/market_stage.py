@@ -140,8 +140,9 @@ class Person:
 class MarketStage:
     """What all tests of a process share. Made by `market_stage`."""
 
-    def __init__(self, root: Path, rpc_url: str) -> None:
+    def __init__(self, root: Path, rpc_url: str, verifier: str | None = None) -> None:
         self.root = root
+        self.verifier = verifier
         self.rpc_url = rpc_url
         self.client = ChainClient(rpc_url)
         self.home = Home(root / "host")
@@ -180,7 +181,7 @@ class MarketStage:
         self.host = self._person("host", self.home)
         session = self.host.session
         self.enclave, self.boot = boot_enclave(session, "worker")
-        verifier = self.book.verifier()
+        verifier = self.book.verifier(self.verifier)
         ensure_registered(session, "worker", self.boot, verifier, auditors=self.auditors)
         self.daemon = Worker(
             session, self.enclave, self.boot, verifier.address, on_report=self.reports.append
@@ -279,7 +280,12 @@ class MarketStage:
 
     def benchmark(self, owner: Person, **changes: Any) -> Hash32:
         """Open a benchmark of small digits; `changes` to the offer's terms."""
-        terms: dict[str, Any] = {"curve": parse_curve(CURVE), "fee_wei": FEE_WEI, "title": "small digits"}
+        terms: dict[str, Any] = {
+            "curve": parse_curve(CURVE),
+            "fee_wei": FEE_WEI,
+            "title": "small digits",
+            "verifier": self.verifier,
+        }
         test_x, test_y = digits()[2:]
         return open_benchmark(
             owner.session, SPEC, {"image": test_x}, test_y, BenchmarkOffer(**terms | changes)
@@ -331,15 +337,19 @@ def ask_raw(enclave: EnclaveProcess, data: bytes, timeout_s: float = 60) -> byte
 
 
 @contextmanager
-def market_stage() -> Iterator[MarketStage]:
-    """Set a stage, and take it down whatever happens."""
+def market_stage(verifier: str | None = None) -> Iterator[MarketStage]:
+    """Set a stage, and take it down whatever happens.
+
+    Args:
+        verifier: who vouches for the enclave, by name in the address book; the deployment's first by default.
+    """
     root = Path(tempfile.mkdtemp(prefix="goldengrain-stage-"))
     chain = Devnet(Home(root / "chain"))
     modules = (worker_module, claims_module, orders_module, submissions_module)
     paces = [(module, module.POLL_S) for module in modules]
     stage: MarketStage | None = None
     try:
-        stage = MarketStage(root, chain.up(block_time_s=BLOCK_TIME_S).rpc_url)
+        stage = MarketStage(root, chain.up(block_time_s=BLOCK_TIME_S).rpc_url, verifier)
         for module, _ in paces:
             vars(module)["POLL_S"] = 0.05
         stage.set_up()

@@ -45,6 +45,10 @@ from tests.market_stage import (
 pytestmark = [pytest.mark.anvil, pytest.mark.sandbox, pytest.mark.slow]
 
 
+AUDITORS = "auditors"
+"""The verifier whose auditors this module plays."""
+
+
 def _terms_of(stage: MarketStage, benchmark: Hash32) -> Benchmark:
     from goldengrain.sdk.benchmarks import get_benchmark
 
@@ -96,7 +100,7 @@ def test_buyer_pays_nothing_for_terms_that_the_own_address_book_does_not_know(
 
 def test_auditors_sign_for_no_code_and_no_keys_but_those_of_the_quote(stage: MarketStage) -> None:
     session, auditor = stage.host.session, stage.auditors[0]
-    entry = stage.book.verifier()
+    entry = stage.book.verifier(AUDITORS)
     collateral = (session.home.simulated_platform_dir / "collateral_sgx.json").read_bytes()
     honest = make_request(session, stage.boot, entry, collateral)
     root = platform_root(session, entry)
@@ -124,7 +128,7 @@ def test_auditors_sign_for_no_code_and_no_keys_but_those_of_the_quote(stage: Mar
 
 
 def test_registration_needs_the_threshold_of_this_verifiers_auditors(stage: MarketStage) -> None:
-    session, entry = stage.host.session, stage.book.verifier()
+    session, entry = stage.host.session, stage.book.verifier(AUDITORS)
     collateral = (session.home.simulated_platform_dir / "collateral_sgx.json").read_bytes()
     request = make_request(session, stage.boot, entry, collateral)
     root = platform_root(session, entry)
@@ -168,7 +172,7 @@ class Fallen:
 
 
 def _invalidate(stage: MarketStage) -> None:
-    session, entry = stage.host.session, stage.book.verifier()
+    session, entry = stage.host.session, stage.book.verifier(AUDITORS)
     (event,) = session.registry.events(RegisteredEvent, from_block=0)
     quorum = AuditorQuorum(session.client, entry.address)
     signatures = [quorum.sign_platform_revoked(each, event.platform) for each in stage.auditors[:2]]
@@ -192,7 +196,7 @@ def _expire(stage: MarketStage) -> None:
 @pytest.fixture(scope="module", params=["revoked", "expired"])
 def fallen(request: pytest.FixtureRequest) -> Iterator[Fallen]:
     ends: Callable[[MarketStage], None] = {"revoked": _invalidate, "expired": _expire}[request.param]
-    with market_stage() as stage:
+    with market_stage(AUDITORS) as stage:
         provider = stage.person("provider")
         days = 24 * 3600
         benchmark = stage.benchmark(provider, closes_in_s=90 * days, result_window_s=30 * days)
@@ -224,7 +228,11 @@ def test_provider_opens_no_benchmark_without_a_good_enclave(fallen: Fallen) -> N
     test_x, test_y = digits()[2:]
     with pytest.raises(UnavailableError, match="0 registered enclave"):
         open_benchmark(
-            provider.session, SPEC, {"image": test_x}, test_y, BenchmarkOffer(curve=parse_curve(CURVE))
+            provider.session,
+            SPEC,
+            {"image": test_x},
+            test_y,
+            BenchmarkOffer(curve=parse_curve(CURVE), verifier=AUDITORS),
         )
     assert provider.wei() == START_WEI
 
@@ -266,7 +274,7 @@ def test_enclave_that_fell_after_the_order_delays_nobody(fallen: Fallen) -> None
 
 
 def test_revocation_is_for_good_and_expiry_is_not(fallen: Fallen) -> None:
-    stage, entry = fallen.stage, fallen.stage.book.verifier()
+    stage, entry = fallen.stage, fallen.stage.book.verifier(AUDITORS)
     session = stage.host.session
     collateral = (session.home.simulated_platform_dir / "collateral_sgx.json").read_bytes()
     request = make_request(session, stage.boot, entry, collateral)
