@@ -19,7 +19,7 @@ from goldengrain.chain.rpc_types import as_data, as_object
 from goldengrain.home import atomic_write, read_json_object
 from goldengrain.sdk.session import Session
 from goldengrain_protocol.constants import EnclaveState
-from goldengrain_protocol.errors import InvalidInput
+from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, VerificationError
 from goldengrain_protocol.types import Address, Hash32, address_from_hex, hash32_from_hex, to_checksum
 
 FORM_WORD = 19
@@ -105,20 +105,30 @@ def invalidate_enclave(
         VerificationError: the platform still passes.
     """
     ended: list[Hash32] = []
+    refusals: list[GoldenGrainError] = []
     for event in registrations_of(session, signer):
         status = session.registry.enclave_status(event.enclave_id, block="latest")
         if status.state != EnclaveState.REGISTERED:
             continue
-        if _entry(session, event).kind == DCAP_KIND:
-            evidence = encode_revocation_evidence(*_certificate(session, event))
-        else:
-            evidence = _quorum_evidence(session, event, revocations)
-        call = session.registry.invalidate(
-            event.verifier, event.signer, event.measurement, event.config_digest, event.platform, evidence
-        )
-        session.sender.send(f"invalidate:0x{event.enclave_id.hex()}", call)
-        ended.append(event.enclave_id)
+        try:
+            _invalidate(session, event, revocations)
+            ended.append(event.enclave_id)
+        except (InvalidInput, VerificationError) as exc:
+            refusals.append(exc)
+    if refusals and not ended:
+        raise refusals[0]
     return ended
+
+
+def _invalidate(session: Session, event: RegisteredEvent, revocations: Sequence[Revocation]) -> None:
+    if _entry(session, event).kind == DCAP_KIND:
+        evidence = encode_revocation_evidence(*_certificate(session, event))
+    else:
+        evidence = _quorum_evidence(session, event, revocations)
+    call = session.registry.invalidate(
+        event.verifier, event.signer, event.measurement, event.config_digest, event.platform, evidence
+    )
+    session.sender.send(f"invalidate:0x{event.enclave_id.hex()}", call)
 
 
 def _entry(session: Session, event: RegisteredEvent) -> VerifierEntry:

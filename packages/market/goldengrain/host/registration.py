@@ -222,8 +222,10 @@ def register(
     call = session.registry.register(
         request.verifier, quote, evidence, request.signer, request.sealing_key, request.config_digest
     )
-    until = registered_until(session, request.enclave_id)
-    session.sender.send(f"register:0x{request.enclave_id.hex()}:{term}:{until}", call)
+    # The journal keeps one transaction per purpose: what is registered now makes another attempt another purpose.
+    known = session.registry.enclave_status(request.enclave_id, block="latest")
+    purpose = f"register:0x{request.enclave_id.hex()}:{term}:{int(known.state)}:{known.expiry}"
+    session.sender.send(purpose, call)
     return request.enclave_id
 
 
