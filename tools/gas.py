@@ -68,6 +68,7 @@ def measure(chain: Chain) -> Iterator[Measurement]:
     accept_old_anchor = bazaar.accept(eth_terms, third, 850_000, anchor_age=900)
 
     deadline, (preimage,), order_eth = bazaar.order(eth_terms, [first])
+    claim_limit = bazaar.claim_call(eth_terms, deadline, preimage).estimate_gas({"from": bazaar.developer})
     claim_eth = bazaar.claim(eth_terms, deadline, preimage, bazaar.developer)
     deadline, (preimage,), _ = bazaar.order(eth_terms, [first])
     claim_eth_by_stranger = bazaar.claim(eth_terms, deadline, preimage, bazaar.stranger)
@@ -90,6 +91,9 @@ def measure(chain: Chain) -> Iterator[Measurement]:
     yield Measurement("accept_after", accept_after, "quorum 1, later fees, recent anchor", 92_000)
     yield Measurement(
         "accept_after_old_anchor", accept_old_anchor, "the same, anchor 900 blocks old (EIP-2935)", 92_000
+    )
+    yield Measurement(
+        "accept_after_quorum_3", _measure_quorum(bazaar), "three results, one worker with earlier fees"
     )
     yield Measurement("model_to_money", whole, "submit_after + accept_after + sale_eth", None, *peer)
     yield Measurement(
@@ -114,6 +118,7 @@ def measure(chain: Chain) -> Iterator[Measurement]:
     yield Measurement(
         "claim_eth_by_stranger", claim_eth_by_stranger, "by somebody else, payee's account cold"
     )
+    yield Measurement("claim_eth_gas_limit", claim_limit, "eth_estimateGas; not spent, see docs/spec/gas.md")
     yield Measurement("bundle_of_3_eth", bundle, "one order of three models, three claims")
     yield from erc20[1:]
     yield from _measure_exits(bazaar, eth_terms, first)
@@ -121,6 +126,15 @@ def measure(chain: Chain) -> Iterator[Measurement]:
     yield Measurement("register", register_gas, "auditor quorum 2 of 3, quote of 4,800 bytes")
     for name, gas in bazaar.deploy_gas.items():
         yield Measurement(f"deploy_{name}", gas, "creation transaction")
+
+
+def _measure_quorum(bazaar: Bazaar) -> int:
+    for label in ("second enclave", "third enclave"):
+        bazaar.register(label)
+    terms = replace(bazaar.terms(), quorum=3)
+    bazaar.open(terms)
+    submission, _ = bazaar.submit(terms, bazaar.developer)
+    return bazaar.accept(terms, submission, 800_000)
 
 
 def _measure_token_sales(bazaar: Bazaar) -> Iterator[Measurement]:

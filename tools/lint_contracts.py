@@ -3,7 +3,7 @@
     python tools/lint_contracts.py [FILE...]     default: every .vy and .vyi below contracts/ and tests/contracts/
 
 The compiler has published code-generation bugs without a fixed release; each rule below keeps its distance from
-one. docs/adr/0002-contract-layout.md says why we compile with it nevertheless.
+one. docs/adr/0006-contract-layout.md says why we compile with it nevertheless.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The market on a development chain: accounts, contracts, one enclave, and everybody's next step.
+"""The market on a development chain: accounts, contracts, enclaves, and everybody's next step.
 
 For measurements (`gas.py`) and for tests that need a real chain. Keys and digests come from labels: nothing
 here is secret, and two runs send the same bytes.
@@ -89,7 +89,7 @@ class Chain:
 
 
 class Bazaar:
-    """Deployed contracts, one registered enclave, and everybody's next step."""
+    """Deployed contracts, registered enclaves, and everybody's next step."""
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
@@ -97,7 +97,7 @@ class Bazaar:
         self.worker, self.royalty_recipient = chain.accounts[5:7]
         self.deploy_gas: dict[str, int] = {}
         self.auditors = sorted((key(f"auditor {i}") for i in range(3)), key=address_of)
-        self.enclave = key("enclave")
+        self.enclaves: list[PrivateKey] = []
         self.registry = self._deploy("EnclaveRegistry")
         self.market = self._deploy("Market", self.registry.address)
         self.verifier = self._deploy(
@@ -115,9 +115,10 @@ class Bazaar:
         contract, self.deploy_gas[name] = self.chain.deploy(name, *arguments)
         return contract
 
-    def register(self) -> int:
-        """Register the enclave by two of three auditors and a quote of about the real size."""
-        signer, sealing_key, config = address_of(self.enclave), digest("sealing"), digest("config")
+    def register(self, label: str = "enclave") -> int:
+        """Register an enclave by two of three auditors and a quote of about the real size; return the gas."""
+        enclave = key(label)
+        signer, sealing_key, config = address_of(enclave), digest("sealing"), digest("config")
         quote = noise("quote", 4_800)
         statement = QuoteVerified(
             quote_digest=keccak256(quote),
@@ -126,7 +127,7 @@ class Bazaar:
             report_data_low=ZERO_HASH,
             tcb_status=0,
             expiry=self.chain.now() + 90 * DAY_S,
-            platform=digest("platform"),
+            platform=digest(f"platform of {label}"),
         )
         signed = quote_verified_digest(
             self.chain.chain_id, address_from_hex(self.verifier.address), statement
@@ -146,7 +147,9 @@ class Bazaar:
         call = self.registry.functions.register(
             self.verifier.address, quote, evidence, Web3.to_checksum_address(signer), sealing_key, config
         )
-        return int(self.chain.send(call, self.stranger)["gasUsed"])
+        gas = int(self.chain.send(call, self.stranger)["gasUsed"])
+        self.enclaves = sorted([*self.enclaves, enclave], key=address_of)
+        return gas
 
     def terms(self, token: Address = ZERO_ADDRESS, royalty_bps: int = 0) -> Benchmark:
         recipient = address_from_hex(self.royalty_recipient) if royalty_bps else ZERO_ADDRESS
@@ -209,6 +212,7 @@ class Bazaar:
         return submission_id, gas
 
     def accept(self, benchmark: Benchmark, submission_id: Hash32, bound_ppm: int, anchor_age: int = 1) -> int:
+        """Post the results of as many enclaves as the benchmark asks for; return the gas."""
         head = self.chain.web3.eth.block_number
         anchor = self.chain.web3.eth.get_block(head + 1 - anchor_age)
         result = Result(
@@ -225,7 +229,7 @@ class Bazaar:
         call = self.market.functions.accept(
             benchmark.abi_tuple(),
             self.bodies[submission_id].abi_tuple(),
-            [result.abi_tuple(sign(self.enclave, signed))],
+            [result.abi_tuple(sign(enclave, signed)) for enclave in self.enclaves[: benchmark.quorum]],
         )
         return int(self.chain.send(call, self.stranger)["gasUsed"])
 
@@ -252,6 +256,8 @@ class Bazaar:
         call = self.market.functions.order(benchmark.sale.abi_tuple(), deadline, items)
         return deadline, preimages, int(self.chain.send(call, self.buyer, value)["gasUsed"])
 
+    def claim_call(self, benchmark: Benchmark, deadline: int, preimage: Hash32) -> Any:
+        return self.market.functions.claim(benchmark.sale.abi_tuple(), self.buyer, deadline, preimage)
+
     def claim(self, benchmark: Benchmark, deadline: int, preimage: Hash32, sender: str) -> int:
-        call = self.market.functions.claim(benchmark.sale.abi_tuple(), self.buyer, deadline, preimage)
-        return int(self.chain.send(call, sender)["gasUsed"])
+        return int(self.chain.send(self.claim_call(benchmark, deadline, preimage), sender)["gasUsed"])

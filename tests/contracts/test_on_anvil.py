@@ -1,9 +1,12 @@
 """On a real chain: the system contract of EIP-2935, the 63/64 rule and gas limits are not emulated here."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import build_artifacts
+import gas
 import pytest
 from anvil_process import call_rpc, find_anvil, running_anvil
 from market_on_anvil import ARTIFACTS, Bazaar, Chain
@@ -52,7 +55,7 @@ def _claim_of_a_new_order(bazaar: Bazaar, terms: Benchmark) -> Any:
     """Return the call that claims an order just made; its submission is made too."""
     submission = bazaar.sold(terms, bazaar.stranger, 800_000 + 6_000 * len(bazaar.bodies))
     deadline, (preimage,), _ = bazaar.order(terms, [submission])
-    return bazaar.market.functions.claim(terms.sale.abi_tuple(), bazaar.buyer, deadline, preimage)
+    return bazaar.claim_call(terms, deadline, preimage)
 
 
 def test_a_gas_estimate_of_a_claim_pays_the_payee(bazaar: Bazaar, terms: Benchmark) -> None:
@@ -76,3 +79,16 @@ def test_the_runtime_code_is_the_committed_one_but_for_its_immutables(bazaar: Ba
     artifact = json.loads((ARTIFACTS / "EnclaveRegistry.json").read_text())
     deployed = call_rpc(bazaar.chain.url, "eth_getCode", bazaar.registry.address, "latest")
     assert deployed == artifact["runtime_bytecode"]
+
+
+def test_the_documented_gas_is_the_measured_and_within_its_limits() -> None:
+    with running_anvil() as url:
+        measured = {row.name: row for row in gas.measure(Chain(url))}
+    assert not [row for row in measured.values() if row.broken]
+    page = (build_artifacts.REPOSITORY / "docs" / "spec" / "gas.md").read_text()
+    documented = re.findall(r"^\| `(\w+)` \| ([0-9,]+) \| ([0-9,]*) ?\|", page, re.MULTILINE)
+    assert len(documented) > 15
+    for name, value, limit in documented:
+        # digests and times of a run have a few zero bytes more or less
+        assert abs(measured[name].value - int(value.replace(",", ""))) <= 150, name
+        assert measured[name].limit == (int(limit.replace(",", "")) if limit else None), name
