@@ -10,6 +10,7 @@ connection is one life of the enclave: it ends with the connection, and the next
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="TCP port; 0 picks one and prints it")
     parser.add_argument("enclave", nargs="+", help="arguments of python -m goldengrain_enclave, after --")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     command = [sys.executable, "-I", "-B", "-m", "goldengrain_enclave", *options.enclave]
     with socket.create_server((options.address, options.port)) as listener:
         sys.stderr.write(f"door: listening on port {listener.getsockname()[1]}\n")
