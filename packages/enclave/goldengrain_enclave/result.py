@@ -42,6 +42,7 @@ REASON_CODES: Final[dict[Reason, ReasonCode]] = {
     Reason.WALL_LIMIT: ReasonCode.LIMIT,
     Reason.MEMORY_LIMIT: ReasonCode.LIMIT,
     Reason.RUN_FAILED: ReasonCode.RUNTIME,
+    Reason.DEPENDS_ON_BATCH: ReasonCode.OUTPUT,
 }
 
 

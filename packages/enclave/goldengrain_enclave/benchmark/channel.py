@@ -32,6 +32,8 @@ class Kind(IntEnum):
     """One batch of outputs: raw bytes of the expected dtype and shape, C order."""
     LOADED = 5
     """Gate and runtime accepted the model."""
+    REPORT = 6
+    """What was learned about the model: JSON; only where the task asks for it, which an evaluation never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class ModelTask:
     threads: int
     cpu_s: int
     memory_bytes: int
+    report: bool = False
+    """Whether the child tells what it learns about the model; for a developer's own check."""
 
     def encode(self) -> bytes:
         """Return the length-prefixed header."""

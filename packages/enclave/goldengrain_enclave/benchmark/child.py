@@ -14,16 +14,18 @@ os.environ.update(
         "ORT_DISABLE_TELEMETRY": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "upb",
     }
 )
 
+import json
+import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from . import channel, gate, lockdown
 from .channel import Kind, ModelTask, TensorForm
@@ -44,6 +46,9 @@ _RUNTIME_TYPES: Final = {
     "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
 }
+BATCH_SHARE: Final = 0.05
+"""How far a sample's answer in a batch may lie from its answer alone, as a share of the largest answer. Wide enough for
+models that are quantised by the batch."""
 _OUT_OF_MEMORY: Final = ("bad_alloc", "failed to allocate", "bfcarena", "out of memory")
 
 
@@ -79,8 +84,13 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _serve(out: int, task: ModelTask) -> None:
+    at_rest_bytes = _peak_bytes()
     model = _read_exactly(task.model_bytes)
-    gate.check_model(model)
+    found = gate.check_model(model, _gate_limits(task, task.batch))
+    if task.report:
+        alone = gate.check_model(model, _gate_limits(task, 1))
+        facts = {"ops": found.ops, "parameters": found.parameters, "estimated_macs": alone.macs}
+        _report(out, facts | {"estimated_bytes": found.peak_bytes})
     try:
         session = onnxruntime.InferenceSession(
             model, session_options(task.threads), providers=["CPUExecutionProvider"]
@@ -89,21 +99,58 @@ def _serve(out: int, task: ModelTask) -> None:
         raise
     except Exception as exc:
         raise _runtime_failure(exc, Reason.DOES_NOT_LOAD) from exc
-    _check_signature(session, task)
+    if task.output.name:
+        _check_signature(session, task)
+    if task.report:
+        _report(out, {"peak_memory_bytes": _peak_bytes() - at_rest_bytes})
     _send(out, Kind.LOADED)
     buffers = {form.name: np.empty((task.batch, *form.shape), form.dtype) for form in task.inputs}
-    for size in task.batch_sizes():
+    for position, size in enumerate(task.batch_sizes()):
         feeds = {}
         for form in task.inputs:
             feeds[form.name] = buffers[form.name][:size]
             _read_into(feeds[form.name].data.cast("B"))
-        try:
-            (output,) = session.run([task.output.name], feeds)
-        except MemoryError:
-            raise
-        except Exception as exc:
-            raise _runtime_failure(exc, Reason.RUN_FAILED) from exc
-        _send(out, Kind.OUTPUT, 0, _checked(output, task.output, size))
+        output = _checked(_run(session, task, feeds), task.output, size)
+        if position == 0 and size > 1:
+            _check_independence(session, task, feeds, output)
+        if task.report:
+            _report(out, {"peak_memory_bytes": _peak_bytes() - at_rest_bytes})
+        _send(out, Kind.OUTPUT, 0, output.data.cast("B"))
+
+
+def _run(
+    session: onnxruntime.InferenceSession, task: ModelTask, feeds: Mapping[str, NDArray[np.generic]]
+) -> object:
+    try:
+        (output,) = session.run([task.output.name], feeds)
+    except MemoryError:
+        raise
+    except Exception as exc:
+        raise _runtime_failure(exc, Reason.RUN_FAILED) from exc
+    return output
+
+
+def _check_independence(
+    session: onnxruntime.InferenceSession,
+    task: ModelTask,
+    feeds: Mapping[str, NDArray[np.generic]],
+    output: NDArray[np.generic],
+) -> None:
+    """Ask about the last sample of the batch alone: a model must not learn from the samples beside it."""
+    last = {name: array[-1:] for name, array in feeds.items()}
+    alone = _checked(_run(session, task, last), task.output, 1)
+    farthest = float(np.abs(alone[0].astype(np.float64) - output[-1]).max(initial=0.0))
+    if farthest > BATCH_SHARE * float(np.abs(output).max(initial=0.0)):
+        raise ModelFailure(
+            Reason.DEPENDS_ON_BATCH,
+            f"output {task.output.name!r} of a sample differs by {farthest:.3g} alone and in its batch",
+        )
+
+
+def _gate_limits(task: ModelTask, batch: int) -> gate.GateLimits:
+    """Return what the gate holds a model against; `batch` samples at a time."""
+    shapes = {form.name: (batch, *form.shape) for form in task.inputs}
+    return gate.GateLimits(shapes, -(-task.samples // batch), task.memory_bytes, task.cpu_s)
 
 
 def _check_signature(session: onnxruntime.InferenceSession, task: ModelTask) -> None:
@@ -141,7 +188,7 @@ def _shape_fits(declared: Sequence[object], shape: tuple[int, ...]) -> bool:
     return all(not isinstance(given, int) or given == wanted for given, wanted in pairs)
 
 
-def _checked(output: object, form: TensorForm, size: int) -> memoryview:
+def _checked(output: object, form: TensorForm, size: int) -> NDArray[np.generic]:
     expected = (size, *form.shape)
     if not isinstance(output, np.ndarray) or output.dtype != form.dtype or output.shape != expected:
         got = f"{output.dtype} {output.shape}" if isinstance(output, np.ndarray) else type(output).__name__
@@ -150,7 +197,7 @@ def _checked(output: object, form: TensorForm, size: int) -> memoryview:
         )
     if not np.isfinite(output).all():
         raise ModelFailure(Reason.OUTPUT_NOT_FINITE, f"output {form.name!r} contains NaN or infinity")
-    return np.ascontiguousarray(output).data.cast("B")
+    return np.ascontiguousarray(output)
 
 
 def _runtime_failure(exc: Exception, reason: Reason) -> ModelFailure:
@@ -158,6 +205,15 @@ def _runtime_failure(exc: Exception, reason: Reason) -> ModelFailure:
     if any(sign in text.lower() for sign in _OUT_OF_MEMORY):
         reason = Reason.MEMORY_LIMIT
     return ModelFailure(reason, text)
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _report(out: int, facts: Mapping[str, int]) -> None:
+    _send(out, Kind.REPORT, 0, json.dumps(facts).encode())
 
 
 def _silence() -> int:

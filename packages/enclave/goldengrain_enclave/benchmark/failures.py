@@ -30,6 +30,7 @@ class Reason(IntEnum):
     WALL_LIMIT = 14
     MEMORY_LIMIT = 15
     RUN_FAILED = 16
+    DEPENDS_ON_BATCH = 17
 
 
 REASON_TEXT: Final[dict[Reason, str]] = {
@@ -41,15 +42,16 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.NOT_AN_ONNX_MODEL: "the file is not a valid ONNX model",
     Reason.FORBIDDEN_FEATURE: "the model uses functions, training info, sparse or external data or a custom domain",
     Reason.FORBIDDEN_OPERATOR: "the model uses an operator that is not on the allow-list",
-    Reason.TOO_COMPLEX: "the model has too many nodes or is nested too deeply",
+    Reason.TOO_COMPLEX: "the model has too many nodes, fields or tensors, or is nested too deeply",
     Reason.DOES_NOT_LOAD: "the runtime cannot load the model",
     Reason.INPUTS_DO_NOT_MATCH: "the model's inputs do not match the benchmark's names, shapes or dtypes",
     Reason.OUTPUT_DOES_NOT_MATCH: "the model's output does not match the benchmark's name, shape or dtype",
     Reason.OUTPUT_NOT_FINITE: "the model's output contains NaN or infinity",
-    Reason.CPU_LIMIT: "the model used more processor time than the benchmark's cpu_s limit",
+    Reason.CPU_LIMIT: "the model needs more processor time than the benchmark's cpu_s limit",
     Reason.WALL_LIMIT: "the model ran longer than the benchmark's wall_s limit",
     Reason.MEMORY_LIMIT: "the model needs more memory than the benchmark's memory_bytes limit",
     Reason.RUN_FAILED: "the model failed while it ran",
+    Reason.DEPENDS_ON_BATCH: "the model's answer to a sample depends on the other samples of its batch",
 }
 
 

@@ -1,112 +1,149 @@
 """The static gate: what an ONNX file may contain before the runtime sees it.
 
-Runs inside the locked-down child, so that even the protobuf parser meets hostile bytes only there. It reads the
-structure alone and never follows a reference out of the file.
+Runs inside the locked-down child, on the bytes alone: its own bounded scanner reads the structure, so that no ONNX or
+protobuf library meets a file that has not passed. It never follows a reference out of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
+from .estimate import Estimate, estimate
 from .failures import ModelFailure, Reason
-from .operators import ALLOWED_OPERATORS
+from .onnx_structure import Graph, Model, Tensor, decode_structure, quoted
+from .operator_rules import check_operator
 
-MAX_NODES: Final = 200_000
-"""Most nodes in a model, subgraphs included. Local limit against denial of service."""
-MAX_SUBGRAPH_DEPTH: Final = 8
-"""Deepest nesting of graphs inside node attributes."""
-ALLOWED_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+OPSETS: Final[Mapping[str, range]] = {"": range(7, 29), "ai.onnx": range(7, 29), "ai.onnx.ml": range(1, 6)}
+"""Opset versions by domain: what the runtime promises to load and the rules here were written for."""
+IR_VERSIONS: Final = range(3, 15)
+"""Versions of the file format."""
+MACS_PER_CPU_S: Final = 2**40
+"""More multiply-accumulates than any processor core does in a second. A model that needs more than its processor time
+allows at this rate is refused before it runs."""
+LARGEST_MEMORY_BYTES: Final = 2**37
+"""Memory that no tensor may exceed, where no smaller limit is given (128 GiB)."""
 
 
-def check_model(data: bytes) -> onnx.ModelProto:
-    """Return the parsed model if the gate lets it through.
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """What a benchmark allows, as far as the structure of a model tells."""
+
+    input_shapes: Mapping[str, Sequence[int]]
+    """Shapes of one batch, by input name; empty where they are not known."""
+    batches: int
+    """How many of them there will be."""
+    memory_bytes: int
+    cpu_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """What the gate learned about a model that it let through."""
+
+    ops: int
+    """Nodes, those of subgraphs included."""
+    parameters: int
+    """Numbers in tensors and float attributes."""
+    macs: int
+    """Multiply-accumulates of one batch, a lower bound."""
+    peak_bytes: int
+    """Weights and the largest working set of one node for one batch, a lower bound."""
+
+
+def check_model(data: bytes, limits: GateLimits | None = None) -> GateReport:
+    """Return what the gate learned about the model in `data`, if it lets it through.
 
     Raises:
         ModelFailure: with a published reason and, in `detail`, the name of the node or tensor concerned.
     """
-    # 1. The bytes are one ModelProto. The parser bounds recursion and copies no more than the file holds.
-    try:
-        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
-    except (DecodeError, ValueError) as exc:
-        raise ModelFailure(Reason.NOT_AN_ONNX_MODEL, "the bytes are not an ONNX protobuf message") from exc
-    if not model.HasField("graph") or not model.graph.output or not model.opset_import:
-        raise ModelFailure(Reason.NOT_AN_ONNX_MODEL, "the model has no graph, no output or no opset")
-
-    # 2. Nothing that brings code or data of its own.
-    if model.functions:
-        raise _forbidden(f"the model defines {len(model.functions)} functions")
-    if model.training_info:
-        raise _forbidden("the model carries training information")
-    for opset in model.opset_import:
-        if opset.domain not in ALLOWED_DOMAINS:
-            raise _forbidden(f"operator domain {_quote(opset.domain)} is not allowed")
-
-    # 3. Every graph, node and tensor, however deep.
-    nodes = 0
-    for graph, depth in _graphs(model.graph, 0):
-        if depth > MAX_SUBGRAPH_DEPTH:
-            raise ModelFailure(Reason.TOO_COMPLEX, f"subgraphs are nested deeper than {MAX_SUBGRAPH_DEPTH}")
-        nodes += len(graph.node)
-        if nodes > MAX_NODES:
-            raise ModelFailure(Reason.TOO_COMPLEX, f"the model has more than {MAX_NODES} nodes")
-        if graph.sparse_initializer:
-            raise _forbidden(f"graph {_quote(graph.name)} has sparse initializers")
-        for tensor in graph.initializer:
-            _check_tensor(tensor)
-        for node in graph.node:
-            _check_node(node)
-    return model
+    # 1. The bytes are one ModelProto without functions, training information, sparse or external tensors.
+    model = decode_structure(data)
+    # 2. Versions that the rules below were written for.
+    _check_versions(model)
+    # 3. Every graph and node, however deep.
+    _check_graph(model.graph, ChainMap(), ChainMap())
+    # 4. What it will need at least.
+    shapes = limits.input_shapes if limits is not None else {}
+    needs = estimate(model, shapes)
+    _check_needs(needs, limits)
+    return GateReport(model.node_count, model.numbers, needs.macs, needs.peak_bytes)
 
 
-def _check_node(node: onnx.NodeProto) -> None:
-    label = f"node {_quote(node.name or node.op_type)}"
-    if node.domain not in ALLOWED_DOMAINS:
-        raise _forbidden(f"{label} is of the operator domain {_quote(node.domain)}")
-    operator = node.op_type if node.domain != "ai.onnx.ml" else f"ai.onnx.ml:{node.op_type}"
-    if operator not in ALLOWED_OPERATORS:
+def _check_versions(model: Model) -> None:
+    if model.ir_version not in IR_VERSIONS:
         raise ModelFailure(
-            Reason.FORBIDDEN_OPERATOR, f"{label} uses {_quote(operator)}, which is not on the allow-list"
+            Reason.NOT_AN_ONNX_MODEL,
+            f"ir_version must be in {IR_VERSIONS[0]}..{IR_VERSIONS[-1]}, got {model.ir_version}",
         )
-    for attribute in node.attribute:
-        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            raise _forbidden(f"{label} has a sparse tensor attribute")
-        if attribute.ref_attr_name:
-            raise _forbidden(f"{label} refers to an attribute of a function")
-        if attribute.HasField("t"):
-            _check_tensor(attribute.t)
-        for tensor in attribute.tensors:
-            _check_tensor(tensor)
+    stated: dict[str, int] = {}
+    for domain, version in model.opsets:
+        allowed = OPSETS.get(domain)
+        if allowed is None:
+            raise ModelFailure(Reason.FORBIDDEN_FEATURE, f"operator domain {quoted(domain)} is not allowed")
+        if version not in allowed:
+            name = domain or "ai.onnx"
+            raise ModelFailure(
+                Reason.NOT_AN_ONNX_MODEL,
+                f"opset of {name} must be in {allowed[0]}..{allowed[-1]}, got {version}",
+            )
+        # some exporters state a domain twice; two different versions would leave open which one holds
+        if stated.setdefault(domain or "ai.onnx", version) != version:
+            raise ModelFailure(Reason.NOT_AN_ONNX_MODEL, f"opset of {domain or 'ai.onnx'} is stated twice")
 
 
-def _check_tensor(tensor: onnx.TensorProto) -> None:
-    if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
-        raise _forbidden(f"tensor {_quote(tensor.name)} keeps its data outside the file")
-    if any(dimension < 0 for dimension in tensor.dims):
-        raise ModelFailure(Reason.NOT_AN_ONNX_MODEL, f"tensor {_quote(tensor.name)} has a negative dimension")
+def _check_graph(graph: Graph, constants: ChainMap[str, Tensor], made: ChainMap[str, None]) -> None:
+    """Check a graph and its branches; the maps hold the initializers and all names of the graphs around it."""
+    constants = constants.new_child(graph.initializers)
+    made = made.new_child(dict.fromkeys(graph.initializers))
+    own = made.maps[0]
+    for what, values in (("input", graph.inputs), ("output", graph.outputs)):
+        names = [value.name for value in values]
+        if len(set(names)) != len(names):
+            raise ModelFailure(
+                Reason.NOT_AN_ONNX_MODEL, f"graph {quoted(graph.name)} declares an {what} twice"
+            )
+    own.update((value.name, None) for value in graph.inputs)
+    later = {name for node in graph.nodes for name in node.outputs if name}
+    for node in graph.nodes:
+        check_operator(node, constants)
+        for name in node.inputs:
+            if name in later and name not in made:
+                raise ModelFailure(
+                    Reason.NOT_AN_ONNX_MODEL,
+                    f"{node.label} reads {quoted(name)}, which only a later node makes",
+                )
+        for attribute in node.attributes.values():
+            for branch in attribute.graphs:
+                if branch.inputs:
+                    raise ModelFailure(Reason.NOT_AN_ONNX_MODEL, f"{node.label} has a branch with inputs")
+                _check_graph(branch, constants, made)
+        for name in node.outputs:
+            if name and name in own:
+                raise ModelFailure(
+                    Reason.NOT_AN_ONNX_MODEL, f"{node.label} makes {quoted(name)}, which is there already"
+                )
+            own[name] = None
 
 
-def _graphs(root: onnx.GraphProto, depth: int) -> Iterator[tuple[onnx.GraphProto, int]]:
-    """Yield every graph with its depth, the outermost first; stops one level below the depth limit."""
-    yield root, depth
-    if depth > MAX_SUBGRAPH_DEPTH:
-        return
-    for node in root.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g, depth + 1)
-            for graph in attribute.graphs:
-                yield from _graphs(graph, depth + 1)
-
-
-def _forbidden(detail: str) -> ModelFailure:
-    return ModelFailure(Reason.FORBIDDEN_FEATURE, detail)
-
-
-def _quote(name: str) -> str:
-    """Return a name from the file, short and printable."""
-    text = "".join(character if character.isprintable() else "?" for character in name[:60])
-    return f"'{text}'"
+def _check_needs(needs: Estimate, limits: GateLimits | None) -> None:
+    memory_bytes = limits.memory_bytes if limits is not None else LARGEST_MEMORY_BYTES
+    if needs.largest_bytes > memory_bytes:
+        raise ModelFailure(
+            Reason.MEMORY_LIMIT,
+            f"{needs.largest_node} makes a tensor of {needs.largest_bytes:,} bytes, the limit is {memory_bytes:,}",
+        )
+    if needs.weights_bytes + needs.largest_bytes > memory_bytes:
+        raise ModelFailure(
+            Reason.MEMORY_LIMIT,
+            f"weights of {needs.weights_bytes:,} bytes and the tensor of {needs.largest_bytes:,} bytes that "
+            f"{needs.largest_node or 'no node'} makes do not fit into {memory_bytes:,}",
+        )
+    if limits is not None and needs.macs * limits.batches > limits.cpu_s * MACS_PER_CPU_S:
+        raise ModelFailure(
+            Reason.CPU_LIMIT,
+            f"the run takes at least {needs.macs * limits.batches:,} multiply-accumulates, most of them in "
+            f"{needs.costliest_node}; {limits.cpu_s} s of processor time cannot hold them",
+        )

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,6 +68,7 @@ class ModelProcess:
         self._required = required_layers
         self._ready = False
         self._loaded = False
+        self._on_report: Callable[[bytes], None] | None = None
         bubblewrap = bubblewrap_path()
         if bubblewrap is None and "namespaces" in required_layers:
             raise UnavailableError(
@@ -150,9 +151,11 @@ class ModelProcess:
         task: ModelTask,
         inputs: Sequence[NDArray[np.generic]],
         limits: Limits,
+        on_report: Callable[[bytes], None] | None = None,
     ) -> NDArray[np.generic]:
         """Return the outputs of all samples; see `Sandbox.run`."""
         deadline = time.monotonic() + limits.wall_s
+        self._on_report = on_report
         self.lock(task, deadline)
         feeder = threading.Thread(target=self._feed, args=(model, task, inputs), daemon=True)
         feeder.start()
@@ -218,13 +221,13 @@ class ModelProcess:
 
     def _collect(self, task: ModelTask, deadline: float) -> NDArray[np.generic]:
         outputs = np.empty((task.samples, *task.output.shape), task.output.dtype)
-        kind, code, size = self._read_frame(deadline)
+        kind, code, size = self._read_answer(deadline)
         if kind == Kind.LOADED and size == 0:
             self._loaded = True
             start = 0
             for count in task.batch_sizes():
                 target = outputs[start : start + count].data.cast("B")
-                kind, code, size = self._read_frame(deadline)
+                kind, code, size = self._read_answer(deadline)
                 if kind != Kind.OUTPUT or size != len(target):
                     break
                 self._read_into(target, deadline)
@@ -254,6 +257,16 @@ class ModelProcess:
         return ModelFailure(
             Reason.RUN_FAILED if self._loaded else Reason.DOES_NOT_LOAD, "the runtime crashed"
         )
+
+    def _read_answer(self, deadline: float) -> tuple[int, int, int]:
+        """Return the next frame's header; reports, where they were asked for, are passed on."""
+        while True:
+            kind, code, size = self._read_frame(deadline)
+            if kind != Kind.REPORT or self._on_report is None or size > MAX_DETAIL_BYTES:
+                return kind, code, size
+            content = bytearray(size)
+            self._read_into(memoryview(content), deadline)
+            self._on_report(bytes(content))
 
     def _read_frame(self, deadline: float) -> tuple[int, int, int]:
         header = bytearray(FRAME.size)
@@ -289,8 +302,10 @@ REASONS_OF_CHILD: Final = frozenset(
         Reason.INPUTS_DO_NOT_MATCH,
         Reason.OUTPUT_DOES_NOT_MATCH,
         Reason.OUTPUT_NOT_FINITE,
+        Reason.CPU_LIMIT,
         Reason.MEMORY_LIMIT,
         Reason.RUN_FAILED,
+        Reason.DEPENDS_ON_BATCH,
     }
 )
 """What a child may say of itself. The other reasons are the enclave's own findings."""

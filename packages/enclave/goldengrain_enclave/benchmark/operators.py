@@ -26,7 +26,8 @@ Attention AveragePool BatchNormalization Celu Conv ConvInteger ConvTranspose Elu
 GlobalLpPool GlobalMaxPool GroupNormalization HardSigmoid HardSwish Hardmax InstanceNormalization LRN LSTM
 LayerNormalization LeakyRelu LogSoftmax LpNormalization LpPool MaxPool MeanVarianceNormalization Mish PRelu
 RMSNormalization RNN Relu RotaryEmbedding Selu Shrink Sigmoid Softmax Softplus Softsign Swish ThresholdedRelu
-Dropout GridSample RoiAlign MaxRoiPool
+Dropout GridSample RoiAlign MaxRoiPool NonMaxSuppression STFT DFT HannWindow HammingWindow
+BlackmanWindow
 """
 """Layers."""
 _QUANTISED: Final = """
@@ -51,3 +52,22 @@ ALLOWED_OPERATORS: Final = frozenset(
 Left out on purpose: Loop, Scan and the sequence operators (unbounded work), the random ones and Bernoulli
 (not deterministic), string and image decoding (large parsers).
 """
+
+_UNBOUNDED: Final = "which may repeat without end"
+_RANDOM: Final = "which is random"
+WHY_NOT: Final = {
+    **dict.fromkeys(("Loop", "Scan"), _UNBOUNDED),
+    **dict.fromkeys(
+        (
+            "RandomNormal",
+            "RandomNormalLike",
+            "RandomUniform",
+            "RandomUniformLike",
+            "Multinomial",
+            "Bernoulli",
+        ),
+        _RANDOM,
+    ),
+    **dict.fromkeys(("Adagrad", "Adam", "Momentum", "Gradient", "GraphCall"), "which belongs to training"),
+}
+"""What is said of an operator that developers meet and that is left out; others are "not on the allow-list"."""

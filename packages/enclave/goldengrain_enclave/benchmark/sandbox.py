@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -77,11 +77,13 @@ class Sandbox:
         task: ModelTask,
         inputs: Sequence[NDArray[np.generic]],
         limits: Limits,
+        on_report: Callable[[bytes], None] | None = None,
     ) -> NDArray[np.generic]:
         """Return the model's outputs for all samples: dtype `task.output.dtype`, shape (samples, *output shape).
 
         Args:
             inputs: one C-contiguous array per entry of `task.inputs`, first axis the samples.
+            on_report: gets what the child reports of the model where `task.report` asks for it; as hostile as it is.
 
         Raises:
             ModelFailure: the model is not accepted, fails, or strikes a limit.
@@ -89,7 +91,7 @@ class Sandbox:
         """
         child = self._take()
         try:
-            return child.run(model, task, inputs, limits)
+            return child.run(model, task, inputs, limits, on_report)
         finally:
             self._drop(child)
 
