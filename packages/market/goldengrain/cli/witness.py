@@ -88,7 +88,7 @@ def run(out: Output, home: Home, account: str, password: PasswordSource, rpc_url
         daemon = Witness(client, key, record)
         server = WitnessServer(daemon, host, port)
         url = server.start()
-        out.note(f"witness {to_checksum(key.address)} at {url}. Ctrl-C ends it.")
+        out.note(f"witness {to_checksum(key.address)} at {url} (Ctrl-C ends it)")
         try:
             daemon.run(should_stop, on_statement=tell, on_problem=problem)
         finally:
