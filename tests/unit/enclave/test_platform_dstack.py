@@ -137,7 +137,7 @@ REFUSALS: dict[str, tuple[Callable[[Agent, Silicon], Any], str]] = {
     "quote not hex": (lambda agent, _: agent.changes.update(GetQuote={"quote": "0g"}), "quote must be hex"),
     "short quote": (
         lambda agent, machine: setattr(agent, "make_quote", lambda data: machine.tdx()(data)[:-1]),
-        "refused: it",
+        "it states",
     ),
     "report data of another": (
         lambda agent, machine: setattr(agent, "make_quote", lambda data: machine.tdx()(bytes(64))),

@@ -77,7 +77,7 @@ REFUSALS: dict[str, tuple[Callable[[GramineAttestation, Silicon], Any], str]] = 
     ),
     "short quote": (
         lambda enclave, machine: setattr(enclave, "make_quote", lambda data: machine.sgx()(data)[:-1]),
-        "refused: it",
+        "it states",
     ),
     "empty quote": (lambda enclave, _: setattr(enclave, "make_quote", lambda data: b""), "0 bytes"),
     "a tdx quote": (

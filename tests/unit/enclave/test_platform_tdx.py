@@ -90,11 +90,11 @@ REFUSALS: dict[str, tuple[Callable[[ConfigfsTsm, Silicon], Any], str]] = {
     "empty report": (lambda kernel, _: setattr(kernel, "make_quote", lambda data: b""), "0 bytes"),
     "short quote": (
         lambda kernel, machine: setattr(kernel, "make_quote", lambda data: machine.tdx()(data)[:-1]),
-        "refused: it",
+        "it states",
     ),
     "quote cut in its body": (
         lambda kernel, machine: setattr(kernel, "make_quote", lambda data: machine.tdx()(data)[:600]),
-        "malformed",
+        "its report is cut",
     ),
     "too long": (
         lambda kernel, machine: setattr(kernel, "make_quote", lambda data: machine.tdx()(data).ljust(40_000)),
@@ -121,6 +121,26 @@ REFUSALS: dict[str, tuple[Callable[[ConfigfsTsm, Silicon], Any], str]] = {
     "another version": (
         lambda kernel, machine: setattr(kernel, "make_quote", lambda data: b"\6\0" + machine.tdx()(data)[2:]),
         "version must be 4 or 5, got 6",
+    ),
+    "another report type": (
+        lambda kernel, machine: setattr(
+            kernel,
+            "make_quote",
+            lambda data: (quote := machine.tdx(version=5)(data))[:48] + b"\4" + quote[49:],
+        ),
+        "must be a td report 1.0 or 1.5, got type 4",
+    ),
+    "p-384 attestation key": (
+        lambda kernel, machine: setattr(
+            kernel, "make_quote", lambda data: (quote := machine.tdx()(data))[:2] + b"\3" + quote[3:]
+        ),
+        "attestation key must be of type 2",
+    ),
+    "no signature": (
+        lambda kernel, machine: setattr(
+            kernel, "make_quote", lambda data: machine.tdx()(data)[:632] + bytes(1000)
+        ),
+        "signature must have at least 128 bytes, got 0",
     ),
     "a debug td": (
         lambda kernel, machine: setattr(kernel, "make_quote", machine.tdx(debug=True)),
