@@ -1,7 +1,7 @@
 """Synthetic beacon chains for light clients: signed with keys of our own, in the official specification's types.
 
 A light client sees a state or a block body only through Merkle branches. So most chains here have random trees
-with the right leaves at the right places, which takes microseconds; `real_state` makes them from whole states.
+with the right leaves at the right places, which takes microseconds; `real_block` makes them from whole states.
 """
 
 from __future__ import annotations
@@ -177,6 +177,32 @@ class Chain:
             execution_branch=branch(body, fmt.execution_payload_gindex),
         )
         return BlockData(header, state)
+
+    def real_block(self, slot: int, finalized_root: bytes = bytes(32)) -> BlockData:
+        """As `block`, from a whole beacon state and block body, with the specification's own Merkle proofs."""
+        spec, fmt = self.spec_at(slot), self.net.fork_at(slot).format
+        period = self.net.period_at(slot)
+        state = spec.BeaconState(
+            slot=slot,
+            current_sync_committee=self.ssz_committee(period, slot),
+            next_sync_committee=self.ssz_committee(period + 1, slot),
+            finalized_checkpoint=spec.Checkpoint(epoch=1, root=finalized_root),
+        )
+        body = spec.BeaconBlockBody()
+        body.execution_payload.block_number = slot
+        body.execution_payload.block_hash = self.draw.randbytes(32)
+        block = spec.SignedBeaconBlock(
+            message=spec.BeaconBlock(slot=slot, state_root=state.hash_tree_root(), body=body)
+        )
+        nodes: dict[int, bytes] = {}
+        for gindex in (
+            fmt.current_sync_committee_gindex,
+            fmt.next_sync_committee_gindex,
+            fmt.finalized_root_gindex,
+        ):
+            for depth, node in enumerate(spec.compute_merkle_proof(state, gindex)):
+                nodes[(gindex >> depth) ^ 1] = bytes(node)
+        return BlockData(spec.block_to_light_client_header(block), nodes)
 
     def committee_root(self, period: int, slot: int) -> bytes:
         return _committee_root(self, period, slot)

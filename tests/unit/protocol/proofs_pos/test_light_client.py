@@ -24,7 +24,7 @@ from goldengrain_protocol.proofs.ethereum_pos.containers import decode_update
 from goldengrain_protocol.proofs.ethereum_pos.light_client import validate_update
 from goldengrain_protocol.proofs.ethereum_pos.network import PresetId
 from goldengrain_protocol.types import hash32
-from tests.unit.protocol.proofs_pos.beacon_chain import Chain, branch, network, with_root
+from tests.unit.protocol.proofs_pos.beacon_chain import Chain, branch, network, oracle, with_root
 
 PER_PERIOD = 64
 ELECTRA, FULU = bytes.fromhex("05000001"), bytes.fromhex("06000001")
@@ -86,6 +86,23 @@ def test_finds_the_finalised_execution_block(world: World) -> None:
     wanted = TrustedBlock(int(execution.block_number), hash32(bytes(execution.block_hash)))
     assert world.check() == wanted
     assert chain_trust(world.mode.config()).finalized(world.evidence().encode()) == wanted
+
+
+@pytest.mark.parametrize("epochs", [{"electra": 0}, {"fulu": 0}, {"deneb": 0}])
+def test_whole_states_and_bodies(epochs: dict[str, int]) -> None:
+    """Branches out of real beacon states and block bodies, made by the specification."""
+    net = network(PresetId.MINIMAL, **epochs)
+    oracle(net)
+    chain, version = Chain(net, 1), net.forks[0].version
+    start, final = chain.real_block(130), chain.real_block(140)
+    attested = chain.real_block(150, chain.root(final))
+    update = chain.update(attested, final)
+    evidence = PosEvidence(
+        Versioned(version, chain.bootstrap(start).encode_bytes()),
+        (Versioned(version, update.encode_bytes()),),
+    )
+    block = EthereumPos(net, hash32(chain.root(start))).finalized(evidence.encode())
+    assert (block.number, block.hash) == (140, bytes(final.header.execution.block_hash))
 
 
 def test_the_checkpoint_alone_proves_its_own_block(world: World) -> None:
