@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -99,38 +99,48 @@ def play(*, keep: Path | None = None, say: Say = lambda _what: None) -> dict[str
     started = time.monotonic()
     say("loading 5,000 handwritten digits")
     digits = load_digits()
-    say("training models")
+    developers = [f"dev-{name}" for name in ETH_MODELS]
+    with ThreadPoolExecutor(max_workers=1) as trainer:
+        # Training keeps the processors busy while the stage waits for blocks.
+        training = trainer.submit(_train, digits, say)
+        with set_stage(["provider", "buyer", *developers], keep=keep, on_progress=say) as stage:
+            report = _trade(stage, digits, training, say)
+    return {**report, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _trade(stage: Stage, digits: Digits, training: Future[dict[str, bytes]], say: Say) -> dict[str, Any]:
+    market = _open_benchmarks(stage, digits, say)
+    models = training.result()
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        eth = pool.map(lambda name: _submit(stage, market["ETH"], name, models[name], say), ETH_MODELS)
+        views = {("ETH", name): view for name, view in zip(ETH_MODELS, eth, strict=True)}
+    for name in USD_MODELS:
+        views[TOKEN, name] = _submit(stage, market[TOKEN], name, models[name], say)
+    with _watching(stage, [SOLD_FOR_ETH, *USD_MODELS]):
+        sales = [
+            _sell(stage, views["ETH", SOLD_FOR_ETH], SOLD_FOR_ETH, "ETH", models, digits, say),
+            _sell(stage, views[TOKEN, USD_MODELS[0]], USD_MODELS[0], TOKEN, models, digits, say),
+        ]
+    refunds = [_refund(stage, views["ETH", NOT_DELIVERED], NOT_DELIVERED, say)]
+    say("withdrawing credited fees and royalties")
+    _withdraw(stage, "worker", ZERO_ADDRESS)
+    _withdraw(stage, "provider", ZERO_ADDRESS)
+    _withdraw(stage, "provider", stage.token_address)
+    return {
+        "assurance": "simulated",
+        "network": NETWORK,
+        "hardfork": "osaka",
+        "benchmarks": {currency: "0x" + each.hex() for currency, each in market.items()},
+        "submissions": [asdict(_row(stage, *key, view)) for key, view in views.items()],
+        "sales": [asdict(sale) for sale in sales],
+        "refunds": [asdict(refund) for refund in refunds],
+        "money": _money(stage),
+    }
+
+
+def _train(digits: Digits, say: Say) -> dict[str, bytes]:
     trained = train_models(digits, lambda name: say(f"training {name}"))
-    models = {name: to_onnx(model, digits.train_x[:200], spec()) for name, model in trained.items()}
-    developers = [f"dev-{name}" for name in models]
-    with set_stage(["provider", "buyer", *developers], keep=keep, on_progress=say) as stage:
-        market = _open_benchmarks(stage, digits, say)
-        with ThreadPoolExecutor(max_workers=3) as pool:
-            eth = pool.map(lambda name: _submit(stage, market["ETH"], name, models[name], say), ETH_MODELS)
-            views = {("ETH", name): view for name, view in zip(ETH_MODELS, eth, strict=True)}
-        for name in USD_MODELS:
-            views[TOKEN, name] = _submit(stage, market[TOKEN], name, models[name], say)
-        with _watching(stage, [SOLD_FOR_ETH, *USD_MODELS]):
-            sales = [
-                _sell(stage, views["ETH", SOLD_FOR_ETH], SOLD_FOR_ETH, "ETH", models, digits, say),
-                _sell(stage, views[TOKEN, USD_MODELS[0]], USD_MODELS[0], TOKEN, models, digits, say),
-            ]
-        refunds = [_refund(stage, views["ETH", NOT_DELIVERED], NOT_DELIVERED, say)]
-        say("withdrawing credited fees and royalties")
-        _withdraw(stage, "worker", ZERO_ADDRESS)
-        _withdraw(stage, "provider", ZERO_ADDRESS)
-        _withdraw(stage, "provider", stage.token_address)
-        return {
-            "assurance": "simulated",
-            "network": NETWORK,
-            "hardfork": "osaka",
-            "benchmarks": {currency: "0x" + each.hex() for currency, each in market.items()},
-            "submissions": [asdict(_row(stage, *key, view)) for key, view in views.items()],
-            "sales": [asdict(sale) for sale in sales],
-            "refunds": [asdict(refund) for refund in refunds],
-            "money": _money(stage),
-            "seconds": round(time.monotonic() - started, 1),
-        }
+    return {name: to_onnx(model, digits.train_x[:200], spec()) for name, model in trained.items()}
 
 
 def _open_benchmarks(stage: Stage, digits: Digits, say: Say) -> dict[str, Hash32]:
