@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,9 @@ LOOK_AFTER_MS: Final = 250
 """How often a waiting enclave looks whether the launcher is still there."""
 CHILD_MODULE: Final = "goldengrain_enclave.benchmark.child"
 
+ModelBytes = bytes | bytearray | memoryview | Iterable[bytes]
+"""A model, whole or in pieces that together have the length that its task states."""
+
 _DOCTOR: Final = "run gg doctor to see which sandbox layers this machine gives"
 
 
@@ -41,7 +44,7 @@ class Limits:
     """What one evaluation may use."""
 
     cpu_s: int
-    wall_s: int
+    wall_s: float
     memory_bytes: int
 
 
@@ -147,7 +150,7 @@ class ModelProcess:
 
     def run(
         self,
-        model: bytes | bytearray | memoryview,
+        model: ModelBytes,
         task: ModelTask,
         inputs: Sequence[NDArray[np.generic]],
         limits: Limits,
@@ -206,11 +209,10 @@ class ModelProcess:
     def _stdout(self) -> int:
         return _descriptor(self._process.stdout)
 
-    def _feed(
-        self, model: bytes | bytearray | memoryview, task: ModelTask, inputs: Sequence[NDArray[np.generic]]
-    ) -> None:
+    def _feed(self, model: ModelBytes, task: ModelTask, inputs: Sequence[NDArray[np.generic]]) -> None:
         try:
-            _write_all(self._stdin, model)
+            for piece in (model,) if isinstance(model, (bytes, bytearray, memoryview)) else model:
+                _write_all(self._stdin, piece)
             start = 0
             for size in task.batch_sizes():
                 for array in inputs:

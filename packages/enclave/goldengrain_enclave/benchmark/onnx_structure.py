@@ -1,4 +1,4 @@
-"""The structure of an ONNX file, read by our own scanner: graphs, nodes, attributes, tensors, and no values but small ones.
+"""The structure of an ONNX file, read by our own scanner: graphs, nodes, attributes, tensors, few values.
 
 Everything that can bring code or data of its own is refused here, wherever it stands: functions, training
 information, sparse tensors, data outside the file. Weights are measured, not copied.

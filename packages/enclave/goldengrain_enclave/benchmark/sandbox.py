@@ -19,7 +19,7 @@ from goldengrain_protocol.errors import InvalidInput, UnavailableError
 
 from . import lockdown
 from .channel import ModelTask, TensorForm
-from .model_process import Limits, ModelProcess
+from .model_process import Limits, ModelBytes, ModelProcess
 
 START_TIMEOUT_S: Final = 60.0
 """How long a child may take to import its libraries before the machine counts as unavailable."""
@@ -73,7 +73,7 @@ class Sandbox:
 
     def run(
         self,
-        model: bytes | bytearray | memoryview,
+        model: ModelBytes,
         task: ModelTask,
         inputs: Sequence[NDArray[np.generic]],
         limits: Limits,

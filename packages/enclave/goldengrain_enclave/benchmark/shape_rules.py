@@ -560,7 +560,10 @@ _INTEGER_ARITHMETIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "Min": np.minimum,
 }
 _TRUTHS: Final = frozenset(
-    ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"]
+    (
+        *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+        *("And", "Or", "Xor", "Not", "IsNaN", "IsInf"),
+    )
 )
 
 

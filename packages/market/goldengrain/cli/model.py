@@ -27,35 +27,71 @@ def model() -> None:
 
 @model.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--spec", "spec_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--benchmark", "benchmark_id", type=HASH, help="Take the spec of this benchmark.")
+@click.option(
+    "--spec",
+    "spec_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Try the model on inputs of this spec.",
+)
+@click.option("--benchmark", "benchmark_id", type=HASH, help="Try it on inputs of this benchmark's spec.")
+@click.option(
+    "--limit",
+    "limit_s",
+    type=click.FloatRange(min=0.5, max=86_400),
+    metavar="SECONDS",
+    help="For the whole check.  [default: the spec's wall_s, or 60]",
+)
 @with_network
 @with_home
 @with_output
 def check(
-    out: Output, home: Home, network: str, file: Path, spec_file: Path | None, benchmark_id: Hash32 | None
+    out: Output,
+    home: Home,
+    network: str,
+    file: Path,
+    spec_file: Path | None,
+    benchmark_id: Hash32 | None,
+    limit_s: float | None,
 ) -> int:
-    """Check that FILE is an ONNX model with the inputs and the output that a benchmark wants."""
-    from goldengrain.sdk.benchmarks import fetch_spec, get_benchmark
-    from goldengrain.sdk.interface import check_interface
-    from goldengrain_protocol.errors import InvalidInput
-    from goldengrain_protocol.spec import decode_spec
+    """Check whether an enclave would score FILE, before you pay.
 
+    The enclave's own gate reads FILE, its own sandbox loads it, and with a spec runs it on random inputs. FILE may be
+    hostile.
+    """
+    from goldengrain.host.model_check import check_model
+
+    if spec_file is not None and benchmark_id is not None:
+        raise click.UsageError("name one spec: --spec FILE or --benchmark ID")
+    spec: bytes | None = None
     if spec_file is not None:
-        spec = decode_spec(spec_file.read_bytes())
+        spec = _spec_bytes(spec_file)
     elif benchmark_id is not None:
+        from goldengrain.sdk.benchmarks import fetch_spec, get_benchmark
+        from goldengrain_protocol.spec import encode_spec
+
         session = open_session(home, network)
-        spec = fetch_spec(session, get_benchmark(session, benchmark_id).terms)
-    else:
-        raise click.UsageError("name the spec with --spec FILE or --benchmark ID")
-    try:
-        check_interface(file.read_bytes(), spec)
-    except InvalidInput as exc:
-        lines = f"no: {exc.message}" + (f"\nnext: {exc.next_step}" if exc.next_step else "")
-        out.result({"verdict": "refused", "reason": exc.message, "next_step": exc.next_step}, lines)
-        return 1
-    out.result({"verdict": "fits", "reason": "", "next_step": ""}, "the model fits the spec")
-    return 0
+        spec = encode_spec(fetch_spec(session, get_benchmark(session, benchmark_id).terms))
+    report = check_model(file, spec, limit_s=limit_s)
+    document = {
+        "verdict": report.verdict,
+        "reason": report.reason,
+        "next_step": report.next_step,
+        "ops": report.ops,
+        "parameters": report.parameters,
+        "estimated_macs": report.estimated_macs,
+        "peak_memory_bytes": report.peak_memory_bytes,
+    }
+
+    def human(console: Any) -> None:
+        console.print(report.verdict if report.accepted else f"refused: {report.reason}", markup=False)
+        if report.next_step:
+            console.print(f"next: {report.next_step}", markup=False)
+        for name, value in list(document.items())[3:]:
+            if value is not None:
+                console.print(f"{name.replace('_', ' ')}: {value:,}", highlight=False)
+
+    out.result(document, human)
+    return 0 if report.accepted else 1
 
 
 @model.command()
@@ -160,6 +196,18 @@ def reclaim(
     with out.progress("taking the fee back"):
         reclaim_fee(session, submission_id)
     out.result({"submission_id": submission_id, "state": "fee taken back"}, "the fee is back")
+
+
+def _spec_bytes(path: Path) -> bytes:
+    """Return the bytes of a spec, and no more of a file that is none."""
+    from goldengrain_protocol.constants import MAX_SPEC_BYTES
+    from goldengrain_protocol.errors import InvalidInput
+
+    with path.open("rb") as file:
+        data = file.read(MAX_SPEC_BYTES + 1)
+    if len(data) > MAX_SPEC_BYTES:
+        raise InvalidInput(f"{path} is no spec: it has more than {MAX_SPEC_BYTES:,} bytes")
+    return data
 
 
 def _show(out: Output, session: Session, view: SubmissionView) -> None:
