@@ -115,7 +115,37 @@ class FakeBeacon:
                 return 200, SSZ, b"".join(_chunk(update.encode_bytes()) for update in found)
             items = [{"version": "electra", "data": to_json(update)} for update in found]
             return 200, "application/json", json.dumps(items).encode()
+        if parts.path in (
+            "/eth/v1/beacon/genesis",
+            "/eth/v1/config/spec",
+            "/eth/v1/beacon/headers/finalized",
+        ):
+            data = {"genesis": self._genesis, "spec": self._settings, "finalized": self._header}
+            return (
+                200,
+                "application/json",
+                json.dumps({"data": data[parts.path.rsplit("/", 1)[1]]()}).encode(),
+            )
         return 404, "application/json", b'{"code":404,"message":"not found"}'
+
+    def _genesis(self) -> dict[str, Any]:
+        root = self.world.chain.net.genesis_validators_root
+        return {"genesis_time": "0", "genesis_validators_root": "0x" + root.hex()}
+
+    def _settings(self) -> dict[str, Any]:
+        net = self.world.chain.net
+        values = {"PRESET_BASE": net.preset_id.name.lower(), "CONFIG_NAME": "synthetic"}
+        for name in ("DENEB", "ELECTRA", "FULU", "GLOAS"):
+            values[f"{name}_FORK_EPOCH"], values[f"{name}_FORK_VERSION"] = str(2**64 - 1), "0x00000000"
+        for fork in net.forks:
+            values[f"{fork.name.upper()}_FORK_EPOCH"] = str(fork.epoch)
+            values[f"{fork.name.upper()}_FORK_VERSION"] = "0x" + fork.version.hex()
+        return values
+
+    def _header(self) -> dict[str, Any]:
+        beacon = self.world.boot.header.beacon
+        root = "0x" + self.world.mode.trusted_block_root.hex()
+        return {"root": root, "canonical": True, "header": {"message": to_json(beacon), "signature": "0x"}}
 
     def _one(self, value: Any, wants_ssz: bool) -> tuple[int, str, bytes]:
         if wants_ssz and self.ssz:

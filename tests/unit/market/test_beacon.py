@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldengrain.chain.beacon import BeaconFollower
+from goldengrain.chain.beacon_checkpoint import fetch_checkpoint
 from goldengrain.chain.beacon_json import bootstrap_ssz, finality_update_ssz, update_ssz
 from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, UnavailableError
 from goldengrain_protocol.proofs import TrustedBlock
@@ -190,6 +191,40 @@ def test_json_and_ssz_are_the_same(world: BeaconWorld) -> None:
     assert bootstrap_ssz(to_json(world.boot)) == world.boot.encode_bytes()
     assert update_ssz(to_json(world.updates[2])) == world.updates[2].encode_bytes()
     assert finality_update_ssz(to_json(world.finality)) == world.finality.encode_bytes()
+
+
+# --- the checkpoint of a new deployment -------------------------------------------------------------------------
+
+
+def test_a_checkpoint_on_which_nodes_agree(world: BeaconWorld, start: Start) -> None:
+    urls = [start(world).url, start(world).url, start(world, change=html).url]
+    assert fetch_checkpoint(urls) == world.mode
+
+
+def test_only_forks_that_matter_are_in_a_checkpoint(start: Start) -> None:
+    net = network(PresetId.MINIMAL, deneb=0, electra=4, fulu=36)
+    world = BeaconWorld(Chain(net, 5), 2)  # epoch 16: Electra
+    mode = fetch_checkpoint([start(world).url], agreeing=1)
+    assert [fork.name for fork in mode.network.forks] == ["electra", "fulu"]
+    world.advance(4)
+    follower = BeaconFollower(mode, [start(world).url])
+    assert mode.finalized(follower.follow().encode()).hash == world.head_hash
+
+
+def test_nodes_that_differ_make_no_checkpoint(world: BeaconWorld, start: Start) -> None:
+    other = BeaconWorld(Chain(world.chain.net, 6), 2)
+    urls = [start(world).url, start(other).url]
+    with pytest.raises(UnavailableError, match="2 different answers"):
+        fetch_checkpoint(urls)
+    assert fetch_checkpoint([*urls, start(other).url]) == other.mode
+    with pytest.raises(InvalidInput, match="at least 2"):
+        fetch_checkpoint([urls[0], urls[0]])
+
+
+@pytest.mark.parametrize("change", [garbage, cut, html, refuses, nested])
+def test_nonsense_makes_no_checkpoint(world: BeaconWorld, start: Start, change: Any) -> None:
+    with pytest.raises(UnavailableError, match="fewer than 1"):
+        fetch_checkpoint([start(world, change=change).url], agreeing=1, timeout_s=5)
 
 
 JSON = st.recursive(
