@@ -41,7 +41,7 @@ from .protobuf_scan import Scanner, Span, TextRun
 
 MAX_NODES: Final = 50_000
 """Most nodes in a model, subgraphs included. Local limit against denial of service."""
-MAX_TENSORS: Final = 50_000
+MAX_TENSORS: Final = 20_000
 """Most tensors in a model, in initializers and attributes."""
 MAX_SUBGRAPH_DEPTH: Final = 8
 """Deepest nesting of graphs inside node attributes."""
@@ -349,7 +349,7 @@ class _Reader:
     def _tensor(self, span: Span, depth: int) -> Tensor:
         if len(self._model.tensors) >= MAX_TENSORS:
             raise ModelFailure(Reason.TOO_COMPLEX, f"the model has more than {MAX_TENSORS:,} tensors")
-        name, element_type, pieces = "", 0, []
+        name, element_type, sizes = "", 0, []
         typed: dict[str, list[Any]] = {}
         raw: Span | None = None
         outside = False
@@ -357,7 +357,7 @@ class _Reader:
             if field_name == "name":
                 name = self._scan.text(value, MAX_NAME_BYTES)
             elif field_name == "dims":
-                pieces.append(value)
+                sizes += self._sizes(value)
             elif field_name == "data_type":
                 element_type = value
             elif field_name == "raw_data":
@@ -374,11 +374,18 @@ class _Reader:
                 typed.setdefault(field_name, []).append(value)
         if outside:
             raise _forbidden(f"tensor {quoted(name)} keeps its data outside the file")
-        dims = tuple(int(size) for size in _joined(pieces))
+        dims = tuple(sizes)
         tensor = self._measured(name, element_type, dims, typed, raw)
         self._model.tensors.append(tensor)
         self._model.numbers += math.prod(dims)
         return tensor
+
+    @staticmethod
+    def _sizes(value: Any) -> list[int]:
+        """Return the dimensions in one piece of them; of very many only the first, which are too many already."""
+        if isinstance(value, np.ndarray):
+            return [_signed(int(size)) for size in value[: MAX_RANK + 1]]
+        return [_signed(value)]
 
     def _measured(
         self,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .failures import ModelFailure, Reason
 
-MAX_FIELDS: Final = 1_000_000
+MAX_FIELDS: Final = 500_000
 """Most fields read one by one in a file; runs of numbers count once. Local limit against denial of service."""
 MAX_DEPTH: Final = 64
 """Deepest nesting of messages (a graph inside a node's attribute takes three levels)."""
