@@ -87,7 +87,10 @@ class FakeBeacon:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                try:
+                    self.wfile.write(body)
+                except OSError:  # the client has enough
+                    return
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,15 @@ def test_errors_are_the_projects_own() -> None:
     with pytest.raises(InvalidInput):
         BeaconFollower(BeaconWorld(Chain(network(PresetId.MINIMAL, electra=0), 1), 1).mode, [])
     assert issubclass(UnavailableError, GoldenGrainError)
+
+
+def test_a_node_that_never_answers_is_not_waited_for(world: BeaconWorld, start: Start) -> None:
+    def asleep(_path: str, kind: str, body: bytes) -> tuple[int, str, bytes]:
+        time.sleep(8)
+        return 200, kind, body
+
+    world.advance(4)
+    begun = time.monotonic()
+    follower = BeaconFollower(world.mode, [start(world, change=asleep).url, start(world).url], timeout_s=20)
+    assert proven(world, follower.follow().encode())
+    assert time.monotonic() - begun < 8

@@ -147,6 +147,21 @@ def test_refuses_a_fork_at_a_height_not_signed_yet(record: WitnessRecord) -> Non
         witness(Node(final=132, fork="other"), record).sign_latest()
 
 
+def test_refuses_older_blocks_of_a_fork(record: WitnessRecord) -> None:
+    """Height 90 was never signed, but the node's chain lacks what was signed at 100, or at 80."""
+    witness(Node(final=80), record).sign_latest()
+    witness(Node(final=100), record).sign_latest()
+    for final in (100, 95):
+        own = WitnessRecord.create(
+            record._path.with_name(f"{final}.sqlite"), CHAIN_ID, GENESIS, record.witness
+        )
+        for number in (80, 100):
+            witness(Node(final=number), own).sign_latest()
+        with pytest.raises(Equivocation, match=f"at height {100 if final == 100 else 80}"):
+            witness(Node(final=final, fork="other"), own).sign_at(90)
+        assert own.at(90) is None
+
+
 def test_a_node_that_lags_is_no_conflict(record: WitnessRecord) -> None:
     witness(Node(final=100), record).sign_latest()
     assert witness(Node(final=90), record).sign_latest().block.number == 90

@@ -6,6 +6,7 @@ proves, not by who gave it. What has been verified is kept on disk, so a restart
 Source: Ethereum beacon-APIs, /eth/v1/beacon/light_client.
 """
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ UPDATES_PER_REQUEST: Final = 16
 """Periods asked for at once. Beacon nodes give at most 128."""
 SSZ: Final = "application/octet-stream"
 _ACCEPT: Final = f"{SSZ};q=1.0, application/json;q=0.9"
+_PATIENCE_S: Final = 1.0
+"""How long slower endpoints are waited for once one has answered."""
 _JSON_FACTOR: Final = 3
 """JSON writes a byte as two digits and adds names and quotes."""
 
@@ -42,7 +45,7 @@ class Finality:
 
 
 class BeaconFollower:
-    """A light client with a memory on disk. Not for several threads at once.
+    """A light client with a memory on disk; may be shared by threads, one directory by one process.
 
     Args:
         directory: where verified data is kept, one directory per checkpoint; None keeps nothing.
@@ -64,6 +67,7 @@ class BeaconFollower:
         self._mode: Final = mode
         self._sources: Final = [HttpSource(url, "beacon node", timeout_s=timeout_s) for url in urls]
         self._directory: Final = directory
+        self._lock: Final = threading.Lock()
         self._base: PosEvidence | None = None
         """Bootstrap and committee updates, verified."""
         self._newest: PosEvidence | None = None
@@ -93,16 +97,17 @@ class BeaconFollower:
         Raises:
             UnavailableError: no endpoint gives a bootstrap for the checkpoint, or nothing newer than it.
         """
-        self.problems = []
-        if self._base is None:
-            self._base = self._load() or self._fetch_bootstrap()
-            self._offer(self._base)
-        for candidate in self._fetch_finality():
-            if candidate.finalized_slot <= self._newest_slot() or self._reach(candidate):
-                break
-        if self._newest is None:
-            raise UnavailableError("the checkpoint is not proven yet")
-        return self._newest
+        with self._lock:
+            self.problems = []
+            if self._base is None:
+                self._base = self._load() or self._fetch_bootstrap()
+                self._offer(self._base)
+            for candidate in self._fetch_finality():
+                if candidate.finalized_slot <= self._newest_slot() or self._reach(candidate):
+                    break
+            if self._newest is None:
+                raise UnavailableError("the checkpoint is not proven yet")
+            return self._newest
 
     # --- steps ----------------------------------------------------------------------------------------------
 
@@ -147,7 +152,7 @@ class BeaconFollower:
                 return [self._versioned(ssz) for ssz in _split(reply.content)]
             return self._each_json(source, reply.content)
 
-        answers, problems = ask_all(self._sources, ask)
+        answers, problems = ask_all(self._sources, ask, enough=bool, patience_s=_PATIENCE_S)
         self.problems += problems
         best = evidence
         for source, updates in answers:
@@ -194,7 +199,7 @@ class BeaconFollower:
             self._mode.sync(evidence)
             return evidence
 
-        answers, problems = ask_all(self._sources, ask)
+        answers, problems = ask_all(self._sources, ask, enough=bool)
         self.problems += problems
         if not answers:
             raise UnavailableError(
@@ -216,7 +221,7 @@ class BeaconFollower:
             ssz = reply.content if _is_ssz(reply.headers) else finality_update_ssz(_data(reply.content))
             return self._finality(self._versioned(ssz))
 
-        answers, problems = ask_all(self._sources, ask)
+        answers, problems = ask_all(self._sources, ask, enough=bool, patience_s=_PATIENCE_S)
         self.problems += problems
         found = {finality.data: finality for _, finality in answers}
         return sorted(found.values(), key=lambda finality: finality.finalized_slot, reverse=True)

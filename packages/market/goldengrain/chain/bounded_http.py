@@ -4,7 +4,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, Unavaila
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _PIECE_BYTES: Final = 65536
+MAX_SOURCES_AT_ONCE: Final = 16
 
 _T = TypeVar("_T")
 
@@ -115,18 +116,39 @@ class HttpSource:
 
 
 def ask_all(
-    sources: Sequence[HttpSource], ask: Callable[[HttpSource], _T]
+    sources: Sequence[HttpSource],
+    ask: Callable[[HttpSource], _T],
+    *,
+    enough: Callable[[Sequence[_T]], bool] = lambda _answers: False,
+    patience_s: float = 0.0,
 ) -> tuple[list[tuple[HttpSource, _T]], list[str]]:
-    """Ask all sources at once; return the answers, and one message for each that failed.
+    """Ask all sources at once; return the answers, and one message for each source that failed.
 
     Only the project's own errors count as failures: anything else is a defect and comes out.
+
+    Args:
+        enough: whether the answers so far suffice; by default all are waited for.
+        patience_s: how long the rest is still waited for once there is enough.
     """
     answers: list[tuple[HttpSource, _T]] = []
     problems: list[str] = []
-    with ThreadPoolExecutor(max_workers=max(1, min(16, len(sources)))) as pool:
-        for source, future in [(source, pool.submit(ask, source)) for source in sources]:
-            try:
-                answers.append((source, future.result()))
-            except GoldenGrainError as exc:
-                problems.append(exc.message)
+    pool = ThreadPoolExecutor(max_workers=max(1, min(MAX_SOURCES_AT_ONCE, len(sources))))
+    try:
+        asked = {pool.submit(ask, source): source for source in sources}
+        waiting = set(asked)
+        give_up: float | None = None
+        while waiting:
+            if give_up is None and enough([answer for _, answer in answers]):
+                give_up = time.monotonic() + patience_s
+            left = None if give_up is None else max(0.0, give_up - time.monotonic())
+            done, waiting = wait(waiting, left, FIRST_COMPLETED)
+            if not done:
+                break
+            for future in done:
+                try:
+                    answers.append((asked[future], future.result()))
+                except GoldenGrainError as exc:
+                    problems.append(exc.message)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     return answers, problems

@@ -78,7 +78,8 @@ class Witness:
             UnavailableError: the node fails or tells nonsense, or the record cannot be written.
         """
         with self._lock:
-            statement = self._sign(self._client.block("finalized"))
+            head = self._client.block("finalized")
+            statement = self._sign(head, head.number)
             if self._latest is None or statement.block.number >= self._latest.block.number:
                 self._latest = statement
             return statement
@@ -100,7 +101,7 @@ class Witness:
                     f"block {number} must be final and at most {ANCHOR_HISTORY_BLOCKS} blocks old,"
                     f" the newest final one is {head.number}"
                 )
-            return self._sign(head if number == head.number else self._client.block(number))
+            return self._sign(head if number == head.number else self._client.block(number), head.number)
 
     def run(
         self,
@@ -125,11 +126,11 @@ class Witness:
                 on_problem(exc)
             time.sleep(poll_s)
 
-    def _sign(self, block: Block) -> Statement:
+    def _sign(self, block: Block, head: int) -> Statement:
         header = decode_header(header_rlp(block))
         if (header.number, header.timestamp) != (block.number, block.timestamp):
             raise MalformedReply("the rpc node's block differs from its own header")
-        self._same_chain(block.number)
+        self._same_chain(head)
         final = FinalizedBlock(header.number, header.hash, header.timestamp)
         # Durable first: after this line no other hash of this height can be signed, whatever happens.
         self._record.commit(final)
@@ -140,11 +141,10 @@ class Witness:
             del self._kept[next(iter(self._kept))]
         return statement
 
-    def _same_chain(self, number: int) -> None:
-        """The newest block signed must be on the node's chain, or lie ahead of what the node has."""
-        newest = self._record.newest()
-        if newest is None or newest.number > number:
-            # A node that lags; the height itself is checked against the record.
+    def _same_chain(self, head: int) -> None:
+        """The newest block signed, of those that the node calls final by now, must be on the node's chain."""
+        newest = self._record.newest(at_most=head)
+        if newest is None:
             return
         found = self._client.block(newest.number)
         if found.hash != newest.hash:

@@ -5,6 +5,7 @@ first, then all are asked about exactly that height. Every signature is checked 
 late or lying costs nothing but its own vote.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,8 @@ from goldengrain_protocol.proofs.witness_quorum import FinalizedBlock, QuorumEvi
 from goldengrain_protocol.types import Address, bytes_from_hex, hash32_from_hex, to_checksum
 
 MAX_STATEMENT_BYTES: Final = 4096
+_PATIENCE_S: Final = 0.5
+"""How long slower witnesses are waited for once enough have answered: they may know a newer block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,12 @@ class WitnessCollector:
         if number is None:
             number, heights = self._common_height()
         path = f"/v1/blocks/{number}"
-        answers, problems = ask_all(self._sources, lambda source: self._fetch(source, path))
+
+        def enough(statements: Sequence[Statement]) -> bool:
+            votes = Counter((each.block, each.witness) for each in statements if each.block.number == number)
+            return max(Counter(block for block, _ in votes).values(), default=0) >= self._mode.threshold
+
+        answers, problems = ask_all(self._sources, lambda source: self._fetch(source, path), enough=enough)
         votes: dict[FinalizedBlock, dict[Address, bytes]] = {}
         for _, statement in answers:
             if statement.block.number == number:
@@ -69,7 +77,12 @@ class WitnessCollector:
         return evidence.encode(), evidence.block.number
 
     def _common_height(self) -> tuple[int, list[str]]:
-        answers, problems = ask_all(self._sources, lambda source: self._fetch(source, "/v1/finalized"))
+        answers, problems = ask_all(
+            self._sources,
+            lambda source: self._fetch(source, "/v1/finalized"),
+            enough=lambda statements: len({each.witness for each in statements}) >= self._mode.threshold,
+            patience_s=_PATIENCE_S,
+        )
         newest: dict[Address, int] = {}
         for _, statement in answers:
             newest[statement.witness] = max(newest.get(statement.witness, 0), statement.block.number)

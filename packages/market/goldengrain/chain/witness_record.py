@@ -125,11 +125,12 @@ class WitnessRecord:
         with self._transaction() as db:
             _refuse_after_conflict(db)
 
-    def newest(self) -> FinalizedBlock | None:
-        """Return the highest block signed so far."""
+    def newest(self, at_most: int = 2**63 - 1) -> FinalizedBlock | None:
+        """Return the highest block signed so far, up to a height."""
         with self._transaction() as db:
             row = db.execute(
-                "SELECT number, hash, timestamp FROM signed ORDER BY number DESC LIMIT 1"
+                "SELECT number, hash, timestamp FROM signed WHERE number <= ? ORDER BY number DESC LIMIT 1",
+                (at_most,),
             ).fetchone()
         return None if row is None else FinalizedBlock(row[0], Hash32(bytes(row[1])), row[2])
 
