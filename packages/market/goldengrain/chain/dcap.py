@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from eth_abi.abi import encode
@@ -233,7 +234,7 @@ def decode_authority(certificate_der: bytes, root_der: bytes) -> Authority:
     x, y = _point(certificate)
     try:
         is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError) as exc:
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as exc:
         raise InvalidInput("certificate must have basic constraints") from exc
     role = Role.PCK_ISSUER if is_ca else Role.COLLATERAL_SIGNER
     expiry = min(_unix_s(certificate), _unix_s(_load(root_der)))
@@ -309,7 +310,7 @@ class _Reader:
 def _pem_chain(pem: bytes) -> list[bytes]:
     try:
         certificates = x509.load_pem_x509_certificates(pem.rstrip(b"\x00"))
-    except ValueError as exc:
+    except (ValueError, x509.InvalidVersion) as exc:
         raise InvalidInput("certificate chain is malformed") from exc
     return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
 
@@ -331,12 +332,15 @@ def _load(der: bytes) -> x509.Certificate:
         raise InvalidInput(f"certificate must be at most {MAX_CERTIFICATE_BYTES} bytes, got {len(der)}")
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as exc:
+    except (ValueError, x509.InvalidVersion) as exc:
         raise InvalidInput("certificate is malformed") from exc
 
 
 def _point(certificate: x509.Certificate) -> tuple[int, int]:
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise InvalidInput("certificate must have a P-256 key") from exc
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise InvalidInput("certificate must have a P-256 key")
     numbers = key.public_numbers()
@@ -395,7 +399,13 @@ def _fields(collateral_json: bytes) -> Mapping[str, str]:
         fields = json.loads(collateral_json)
     except (ValueError, RecursionError) as exc:
         raise InvalidInput("collateral is not JSON") from exc
-    names = ("pck_crl_issuer_chain", "root_ca_crl", "pck_crl", "tcb_info_issuer_chain", "tcb_info")
+    names: tuple[str, ...] = (
+        "pck_crl_issuer_chain",
+        "root_ca_crl",
+        "pck_crl",
+        "tcb_info_issuer_chain",
+        "tcb_info",
+    )
     names += ("tcb_info_signature", "qe_identity_issuer_chain", "qe_identity", "qe_identity_signature")
     for name in names:
         if not isinstance(fields, dict) or not isinstance(fields.get(name), str):

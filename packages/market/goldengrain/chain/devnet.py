@@ -315,7 +315,7 @@ def find_anvil() -> Path:
     if on_path is None:
         raise InvalidInput(
             "no anvil found: the development chain needs it",
-            next_step=f"run `make tools` in the repository, or install Foundry, or set {ANVIL_VARIABLE}",
+            next_step=f"run `make setup` in the repository, or install Foundry, or set {ANVIL_VARIABLE}",
         )
     return Path(on_path)
 

@@ -39,6 +39,19 @@ def worker() -> None:
     metavar="NAME",
     help="Auditor accounts of this machine that verify the quote and sign (development). Repeat.",
 )
+@click.option(
+    "--platform",
+    type=click.Choice(["simulated", "tdx", "dstack", "gramine"]),
+    default="simulated",
+    show_default=True,
+    help="What the enclave runs on; see docs/guides/.",
+)
+@click.option(
+    "--collateral",
+    "collateral_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The vendor's collateral for the enclave's quote.  [default: the simulated platform's own]",
+)
 @click.option("--registration-timeout", type=DURATION, default="1h", show_default=True)
 @with_network
 @with_account
@@ -54,6 +67,8 @@ def run(
     listen: str,
     verifier: str | None,
     auditors: Sequence[str],
+    platform: str,
+    collateral_file: Path | None,
     registration_timeout: int,
 ) -> None:
     """Run an enclave: score submissions, post results, answer offer requests. Run again: it continues."""
@@ -61,7 +76,7 @@ def run(
     from goldengrain.cli.signals import stop_on_signals
     from goldengrain.home import directory_lock
     from goldengrain.host.offer_server import OfferServer
-    from goldengrain.host.setup import boot_enclave, ensure_registered
+    from goldengrain.host.setup import boot_enclave, ensure_registered, platform_collateral
     from goldengrain.host.worker import Worker
 
     session = open_session(home, network, account=account, password=password)
@@ -84,13 +99,14 @@ def run(
         stop_on_signals() as should_stop,
     ):
         with out.progress("starting the enclave"):
-            enclave, boot = boot_enclave(session, name)
+            enclave, boot = boot_enclave(session, name, platform=platform)
         try:
             until = ensure_registered(
                 session,
                 name,
                 boot,
                 entry,
+                collateral=platform_collateral(session, platform, collateral_file),
                 auditors=keys,
                 wait_s=registration_timeout,
                 should_stop=should_stop,
@@ -100,9 +116,9 @@ def run(
             server = OfferServer(daemon, host, port)
             url = server.start()
             out.note(f"enclave {to_checksum(boot.signer)}, registered until {until} (Unix time)")
-            out.note(
-                f"simulated platform: protects no model from this host. Offers at {url}. Ctrl-C ends it."
-            )
+            if platform == "simulated":
+                out.note("simulated platform: it protects no model from this host")
+            out.note(f"offers at {url}; Ctrl-C ends it")
             daemon.run(should_stop)
             server.stop()
         finally:

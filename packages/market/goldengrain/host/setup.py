@@ -42,6 +42,7 @@ RENEW_BEFORE_S: Final = 3 * 24 * 3600
 """A registration that ends sooner than this is renewed when the worker starts."""
 
 DEV_TOKEN_DECIMALS: Final = 6
+SIMULATED_PLATFORM: Final = "simulated"
 DCAP_VERIFIER: Final = "dcap"
 AUDITOR_VERIFIER: Final = "auditors"
 
@@ -121,22 +122,44 @@ def give_dev_tokens(home: Home, client: ChainClient, token: Address, to: Address
     sender.send(f"mint:{secrets.token_hex(8)}", Token(client, token).mint(to, amount))
 
 
-def boot_enclave(session: Session, name: str) -> tuple[EnclaveProcess, BootReply]:
-    """Start the enclave of worker `name` on the simulated platform, with its earlier identity if it has one.
+def boot_enclave(
+    session: Session, name: str, *, platform: str = SIMULATED_PLATFORM
+) -> tuple[EnclaveProcess, BootReply]:
+    """Start the enclave of worker `name`, with its earlier identity if its platform could seal one.
 
     Raises:
+        InvalidInput: an unknown platform, or one that is started in another way.
         VerificationError: the earlier identity does not open for the code that is installed now.
         UnavailableError: the enclave does not start.
     """
     directory = session.home.worker_dir(name)
-    provision_simulated_platform(session.home.simulated_platform_dir)
-    enclave = EnclaveProcess(session.home.simulated_platform_dir, directory / "enclave.log")
-    identity = directory / f"identity-{session.book.name}.sealed"
+    if platform == SIMULATED_PLATFORM:
+        provision_simulated_platform(session.home.simulated_platform_dir)
+    enclave = EnclaveProcess(
+        session.home.simulated_platform_dir, directory / "enclave.log", platform=platform
+    )
+    identity = directory / f"identity-{session.book.name}-{platform}.sealed"
     sealed = identity.read_bytes() if identity.exists() else b""
     boot = enclave.boot(session.book.enclave_config(), sealed)
     if boot.sealed_identity != sealed:
         atomic_write(identity, boot.sealed_identity)
     return enclave, boot
+
+
+def platform_collateral(session: Session, platform: str, file: Path | None) -> bytes:
+    """Return the collateral document for an enclave's quote: a given file, or the simulated platform's own.
+
+    Raises:
+        InvalidInput: a hardware platform without a file.
+    """
+    if file is not None:
+        return file.read_bytes()
+    if platform == SIMULATED_PLATFORM:
+        return (session.home.simulated_platform_dir / "collateral_sgx.json").read_bytes()
+    raise InvalidInput(
+        f"platform {platform} needs the vendor's collateral for its quote",
+        next_step=f"fetch it and pass --collateral FILE; see docs/guides/platform-{platform}.md",
+    )
 
 
 def ensure_registered(
@@ -145,6 +168,7 @@ def ensure_registered(
     boot: BootReply,
     verifier: VerifierEntry,
     *,
+    collateral: bytes | None = None,
     auditors: Sequence[Account] = (),
     wait_s: float = 0.0,
     should_stop: Callable[[], bool] = lambda: False,
@@ -156,10 +180,14 @@ def ensure_registered(
     auditor quorum, `auditors` (accounts of this machine) verify the quote and sign here; without them the request is
     written to a file for auditors elsewhere, and the call waits up to `wait_s` for somebody to register it.
 
+    Args:
+        collateral: the document for the enclave's quote; the simulated platform's by default.
+
     Raises:
         UnavailableError: nobody registered it in time; the request file stays.
     """
-    collateral = (session.home.simulated_platform_dir / "collateral_sgx.json").read_bytes()
+    if collateral is None:
+        collateral = platform_collateral(session, SIMULATED_PLATFORM, None)
     request = make_request(session, boot, verifier, collateral)
     now = session.client.block("latest").timestamp
     until = registered_until(session, request.enclave_id)
