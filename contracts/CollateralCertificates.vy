@@ -119,11 +119,11 @@ def verify_platform(form: uint256, pck: Bytes[MAX_PCK_BYTES]) -> ICollateralCert
     record: Record = self._read_platform(form, pck)
     # 2. Nothing expired: certificates and both lists.
     expiry: uint256 = record.terms & MASK_40
-    assert block.timestamp <= expiry, "pck certificate: expired"
+    assert block.timestamp < expiry, "pck certificate: expired"
     root_crl: uint256 = self.crls[ROOT_ISSUER]
     crl: uint256 = self.crls[record.issuer]
-    assert block.timestamp <= (root_crl >> 160) & MASK_40, "root crl: missing or expired"
-    assert block.timestamp <= (crl >> 160) & MASK_40, "pck crl: missing or expired"
+    assert block.timestamp < (root_crl >> 160) & MASK_40, "root crl: missing or expired"
+    assert block.timestamp < (crl >> 160) & MASK_40, "pck crl: missing or expired"
     # 3. Neither revoked.
     assert not dcap_blob._lists(root_crl, record.issuer_serial), "pck issuer: revoked"
     assert not dcap_blob._lists(crl, record.terms >> 40), "pck certificate: revoked"

@@ -50,6 +50,9 @@ QE_LEVELS_PER_WORD: constant(uint256) = 10
 # <96 digits>","attributes":"<16 digits>","attributesMask":"<16 digits>"
 MODULE_BYTES: constant(uint256) = 165
 
+# What can be said of a module or a quoting enclave: UpToDate, OutOfDate, Revoked
+PART_STATUSES: constant(uint256[3]) = [0, 4, 6]
+
 MASK_40: constant(uint256) = 2**40 - 1
 MASK_64: constant(uint256) = 2**64 - 1
 
@@ -208,6 +211,7 @@ def _read_module_levels(padded: Bytes[MAX_DOCUMENT_BYTES + dcap_json.WINDOW], st
         status: uint256 = 0
         status, size, more = dcap_json._level_end(slice(padded, at, dcap_json.WINDOW), 1)
         at += size
+        assert status in PART_STATUSES, "tdx module: status"
         packed |= ((isv_svn << 8) | status) << (96 - 16 * i)
         count += 1
         if not more:
@@ -383,6 +387,7 @@ def _read_qe_levels(
             slice(padded, at, dcap_json.WINDOW), 1
         )
         at += size
+        assert status in PART_STATUSES, "qe identity: status"
         packed |= ((isv_svn << 8) | status) << (216 - 24 * (i % QE_LEVELS_PER_WORD))
         count += 1
         if not more or count % QE_LEVELS_PER_WORD == 0:

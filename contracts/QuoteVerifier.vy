@@ -22,6 +22,9 @@ implements: IQuoteVerifier
 SGX: constant(uint256) = 0
 TDX: constant(uint256) = 1
 HARDWARE: constant(uint256) = 2
+CONFIGURATION_NEEDED: constant(uint256) = 2
+OUT_OF_DATE: constant(uint256) = 4
+OUT_OF_DATE_CONFIGURATION_NEEDED: constant(uint256) = 5
 REVOKED: constant(uint256) = 6
 
 # Least size of the signed part of a quote, which is header and body
@@ -44,6 +47,8 @@ SGX_DEBUG: constant(uint256) = 2
 TD_REQUIRED: constant(bytes8) = 0x0000001000000000
 TD_OPTIONAL: constant(bytes8) = 0x000000c000000000
 
+# The first two of sixteen bytes
+MODULE_COMPONENTS: constant(uint256) = 65535 << 112
 # Every second byte of sixteen, twice; 256 in every 16 bits
 EVEN_BYTES: constant(uint256) = (2**128 - 1) // (2**16 - 1) * 255
 CARRIES: constant(uint256) = max_value(uint256) // (2**16 - 1) * 256
@@ -140,8 +145,8 @@ def verify_quote(quote: Bytes[8192], evidence: Bytes[16384]) -> IQuoteVerifier.Q
     qe_identity: uint256 = 0
     tcb_info, qe_identity = staticcall ICollateralTcb(TCB).words(tee, (platform.sgx >> 16) & (2**48 - 1))
     expiry: uint256 = min((tcb_info >> 160) & MASK_40, (qe_identity >> 160) & MASK_40)
-    assert block.timestamp <= (tcb_info >> 160) & MASK_40, "tcb info: missing or expired"
-    assert block.timestamp <= (qe_identity >> 160) & MASK_40, "qe identity: missing or expired"
+    assert block.timestamp < (tcb_info >> 160) & MASK_40, "tcb info: missing or expired"
+    assert block.timestamp < (qe_identity >> 160) & MASK_40, "qe identity: missing or expired"
     status: uint256 = self._qe_status(
         qe_identity, platform.root_crl, words[4], words[5], words[8], words[12]
     )
@@ -152,9 +157,9 @@ def verify_quote(quote: Bytes[8192], evidence: Bytes[16384]) -> IQuoteVerifier.Q
         tee_svn = convert(extract32(quote, body), uint256) >> 128
         signer = keccak256(slice(quote, body + 64, 48))
         attributes = convert(extract32(quote, body + 112), uint256) >> 192
-    status = max(
-        status,
+    status = self._converge(
         self._platform_status(tcb_info, platform.root_crl, tee, platform.sgx, tee_svn, signer, attributes),
+        status,
     )
     assert status < REVOKED, "tcb: revoked"
 
@@ -268,7 +273,11 @@ def _platform_status(
     # 1. The highest level that the platform reaches.
     cpu: uint256 = self._spread(sgx >> 80) | CARRIES
     pce_svn: uint256 = (sgx >> 64) & 65535
+    # A module with a version is judged by its own identity, not by the first two components.
+    version: uint256 = (tee_svn >> 112) & 255
     td: uint256 = self._spread(tee_svn) | CARRIES
+    if version > 0:
+        td = self._spread(tee_svn | MODULE_COMPONENTS) | CARRIES
     at: uint256 = 32 + 64 * ((head >> 16) & 255)
     status: uint256 = max_value(uint256)
     for i: uint256 in range((head >> 24) & 255, bound=TCB_LEVELS):
@@ -286,11 +295,10 @@ def _platform_status(
     if tee == SGX:
         return status
 
-    # 2. The identity of the TDX module: the one of its version if there are any, else the general one.
-    version: uint256 = (tee_svn >> 112) & 255
+    # 2. The identity of the TDX module: the one of its version if it has one, else the general one.
     modules: uint256 = (head >> 16) & 255
     at = 32
-    if version > 0 and modules > 1:
+    if version > 0:
         found: bool = False
         for i: uint256 in range(1, modules, bound=TDX_MODULES):
             at += 64
@@ -309,8 +317,26 @@ def _platform_status(
     for i: uint256 in range(levels, bound=TDX_MODULE_LEVELS):
         level: uint256 = module >> (96 - 16 * i)
         if tee_svn >> 120 >= (level >> 8) & 255:
-            return max(status, level & 255)
+            return self._converge(status, level & 255)
     raise "tdx module: isvsvn below every level"
+
+
+@internal
+@pure
+def _converge(platform: uint256, part: uint256) -> uint256:
+    """
+    @notice The status of a platform together with that of its quoting enclave or module, which is UpToDate,
+            OutOfDate or Revoked.
+    @dev Source: Intel, DCAP quote verification library, convergence of TCB statuses.
+    """
+    if part == REVOKED:
+        return REVOKED
+    if part == OUT_OF_DATE:
+        if platform < CONFIGURATION_NEEDED:
+            return OUT_OF_DATE
+        if platform < OUT_OF_DATE:
+            return OUT_OF_DATE_CONFIGURATION_NEEDED
+    return platform
 
 
 @internal
