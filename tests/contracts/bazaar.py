@@ -4,6 +4,7 @@ Actions take the protocol's own dataclasses, so the suite also holds contracts a
 same identifiers and digests.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +35,9 @@ def digest(label: str) -> Hash32:
     return hash32(hashlib.sha256(label.encode()).digest())
 
 
+@functools.cache
 def raw(checksum_address: str) -> Address:
+    """Return the 20 bytes of an address."""
     return address_from_hex(checksum_address)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import boa
-import build_artifacts
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -83,13 +82,6 @@ class MarketMachine(RuleBasedStateMachine):
             raw(bazaar.token.address): bazaar.token,
             raw(bazaar.hostile_token.address): bazaar.hostile_token,
         }
-        self.balance_slots = {
-            raw(contract.address): chain.compiled(source)["layout"]["storage_layout"]["balanceOf"]["slot"]
-            for contract, source in (
-                (bazaar.token, build_artifacts.CONTRACTS / "dev/DevToken.vy"),
-                (bazaar.hostile_token, chain.SOURCES / "HostileToken.vy"),
-            )
-        }
         money = Money(misbehaving=raw(bazaar.hostile_token.address))
         for token in self.tokens:
             balances = {raw(account): self._balance(token, account) for account in self.accounts}
@@ -108,8 +100,9 @@ class MarketMachine(RuleBasedStateMachine):
     def _balance(self, token: Address, account: str) -> int:
         if token == ZERO_ADDRESS:
             return chain.balance_of(account)
-        slot = chain.mapping_slot(self.balance_slots[token], raw(account))
-        return int(boa.env.get_storage(to_checksum(token), slot))
+        contract = self.tokens[token]
+        assert contract is not None
+        return contract.stored("balanceOf", raw(account))
 
     def _both(self, in_model: Callable[[], None], on_chain: Callable[[], Any]) -> bool:
         """Make a call on both sides; they must agree on whether and why it fails."""
@@ -126,6 +119,8 @@ class MarketMachine(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
+        self._make_receiver(REENTERS, self._hook(data))
+        self._let_the_token_call_back(data)
         self._open_benchmark(data, honest=True)
 
     @rule(data=st.data(), honest=MOSTLY)
@@ -355,18 +350,18 @@ class MarketMachine(RuleBasedStateMachine):
             self._change_the_receiver,
             self._change_the_token,
             self._change_the_blacklist,
+            self._let_the_token_call_back,
             self._give_unasked,
         ]
-        if self._open_orders():
-            changes.append(self._let_the_token_call_back)
         data.draw(st.sampled_from(changes))(data)
 
     def _change_the_receiver(self, data: st.DataObject) -> None:
-        mode = data.draw(st.sampled_from([ACCEPTS, REFUSES, REENTERS]))
+        self._make_receiver(
+            data.draw(st.sampled_from([ACCEPTS, REFUSES, REENTERS, REENTERS])), self._hook(data)
+        )
+
+    def _make_receiver(self, mode: int, hook: bytes) -> None:
         receiver = self.bazaar.receiver.address
-        hook = self.bazaar.market.encode_call("withdraw", to_checksum(ZERO_ADDRESS), receiver)
-        if mode == REENTERS and self._open_orders():
-            hook = self._claim_call(data)
         behaving = chain.deploy(chain.SOURCES / "Receiver.vy", mode, self.bazaar.market.address, hook)
         boa.env.set_code(receiver, boa.env.get_code(behaving.address))
         self.model.money.refusing = {raw(receiver)} if mode == REFUSES else set()
@@ -384,10 +379,12 @@ class MarketMachine(RuleBasedStateMachine):
         (set.add if yes else set.discard)(self.model.money.blacklisted, raw(account))
 
     def _let_the_token_call_back(self, data: st.DataObject) -> None:
-        self.bazaar.hostile_token.call("set_hook", self.bazaar.market.address, self._claim_call(data))
+        self.bazaar.hostile_token.call("set_hook", self.bazaar.market.address, self._hook(data))
 
-    def _claim_call(self, data: st.DataObject) -> bytes:
-        """Return the calldata of a claim that would succeed."""
+    def _hook(self, data: st.DataObject) -> bytes:
+        """Return the calldata of a call that would succeed if the market let anybody in: a claim, or a getter."""
+        if not self._open_orders() or data.draw(st.booleans()):
+            return self.bazaar.market.encode_call("submissions", bytes(32))
         order = data.draw(st.sampled_from(self._open_orders()))
         arguments = (order.terms.sale.abi_tuple(), to_checksum(order.terms.buyer), order.terms.deadline)
         return self.bazaar.market.encode_call("claim", *arguments, order.preimage)
@@ -421,23 +418,23 @@ class MarketMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_word_is_the_models(self) -> None:
-        market = self.bazaar.market.address
-        mappings: list[Mapping[Hash32, int]] = [
-            self.model.benchmarks,
-            self.model.submissions,
-            self.model.records,
-            self.model.orders,
-        ]
-        for position, words in enumerate(mappings):
+        market = self.bazaar.market
+        mappings: dict[str, Mapping[Hash32, int]] = {
+            "benchmarks": self.model.benchmarks,
+            "submissions": self.model.submissions,
+            "records": self.model.records,
+            "orders": self.model.orders,
+        }
+        for name, words in mappings.items():
             for key, word in words.items():
-                assert boa.env.get_storage(market, chain.mapping_slot(position, key)) == word
+                assert market.stored(name, key) == word
         for (token, account), amount in self.model.credits.items():
-            assert boa.env.get_storage(market, chain.mapping_slot(4, token, account)) == amount
+            assert market.stored("credits", token, account) == amount
 
     @invariant()
     def nobody_re_entered(self) -> None:
-        assert self.bazaar.receiver.call("hook_successes") == 1  # as deployed
-        assert self.bazaar.hostile_token.call("hook_successes") == 0
+        assert self.bazaar.receiver.stored("hook_successes") == 1  # as deployed
+        assert self.bazaar.hostile_token.stored("hook_successes") == 0
 
 
 @pytest.mark.stateful
