@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from goldengrain.accounts import AccountStore
 from goldengrain.chain.events import AttestedEvent, ClaimedEvent, OrderedEvent, RegisteredEvent
 from goldengrain.chain.journal import SendState, TransactionJournal
 from goldengrain.sdk.claims import watch_orders
@@ -27,7 +28,7 @@ from goldengrain.sdk.submissions import SaleState, SubmissionView, get_submissio
 from goldengrain_protocol.types import ZERO_ADDRESS, Hash32
 from tests.attacks.mortal import Command, Driver, Process, descendants, drivers, for_each_step
 from tests.attacks.sales import Goods, goods_of
-from tests.market_stage import FEE_WEI, NETWORK, MarketStage, Person, good_model, market_stage
+from tests.market_stage import FEE_WEI, NETWORK, PASSWORD, MarketStage, Person, good_model, market_stage
 
 pytestmark = [pytest.mark.anvil, pytest.mark.sandbox, pytest.mark.slow]
 
@@ -235,13 +236,21 @@ def _await_end_or(stage: MarketStage, command: Command, condition: object) -> No
 class Host:
     """A host of its own, whose worker runs as `gg worker run`."""
 
-    def __init__(self, stage: MarketStage, lane: Driver) -> None:
+    def __init__(self, stage: MarketStage, lane: Driver, *, by_auditors: bool = False) -> None:
         self.stage = stage
         self.lane = lane
         self.person = stage.person("keeper")
         self.argv = ["worker", "run", "--listen", "127.0.0.1:0", *_as(stage, self.person)]
         # The same machine as the stage's worker, as far as silicon goes: the verifier knows this root.
         shutil.copytree(stage.home.simulated_platform_dir, self.person.home.simulated_platform_dir)
+        if by_auditors:
+            self.argv += ["--verifier", "auditors"]
+            store = AccountStore(self.person.home)
+            for auditor in stage.auditors[:2]:
+                store.import_key(
+                    auditor.name, auditor.dangerous_private_key(), PASSWORD, dangerous_light_kdf=True
+                )
+                self.argv += ["--endorse-with", auditor.name]
 
     def start(self, *, kill_at: int = 0, armed: bool = True) -> Command:
         return self.lane.start(self.argv, kill_at=kill_at, armed=armed)
@@ -339,7 +348,7 @@ def test_worker_and_enclave_killed_together_at_any_time_leave_nothing_behind(
 def test_worker_killed_at_every_step_of_its_first_start_is_registered_once(
     stage: MarketStage, lanes: list[Driver]
 ) -> None:
-    whole = Host(stage, lanes[0])
+    whole = Host(stage, lanes[0], by_auditors=True)
     command = whole.start()
     whole.await_serving(command)
     assert command.stop() == 0
@@ -347,7 +356,7 @@ def test_worker_killed_at_every_step_of_its_first_start_is_registered_once(
     assert steps >= 6, "the points of death are not where they should be"
 
     def play(lane: Driver, step: int) -> tuple[int, int, int]:
-        mine = Host(stage, lane)
+        mine = Host(stage, lane, by_auditors=True)
         first = mine.start(kill_at=2 * step)
         stage.await_(lambda: not first.is_running or "Offers at" in first.output, "the first start", 90)
         if first.is_running:
