@@ -42,8 +42,14 @@ def oracle(net: Network) -> Any:
     for fork in net.forks:
         settings[f"{fork.name.upper()}_FORK_EPOCH"] = spec.Epoch(fork.epoch)
         settings[f"{fork.name.upper()}_FORK_VERSION"] = spec.Version(fork.version)
-    spec.config = spec.config._replace(**settings)
+    spec.config = published_config(spec)._replace(**settings)
     return spec
+
+
+@lru_cache(maxsize=16)
+def published_config(spec: Any) -> Any:
+    """Return a specification's configuration as it was before `oracle` told it about a network."""
+    return spec.config
 
 
 @dataclass(frozen=True)

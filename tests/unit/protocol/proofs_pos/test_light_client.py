@@ -24,7 +24,14 @@ from goldengrain_protocol.proofs.ethereum_pos.containers import decode_update
 from goldengrain_protocol.proofs.ethereum_pos.light_client import validate_update
 from goldengrain_protocol.proofs.ethereum_pos.network import PresetId
 from goldengrain_protocol.types import hash32
-from tests.unit.protocol.proofs_pos.beacon_chain import Chain, branch, network, oracle, with_root
+from tests.unit.protocol.proofs_pos.beacon_chain import (
+    Chain,
+    branch,
+    network,
+    oracle,
+    published_config,
+    with_root,
+)
 
 PER_PERIOD = 64
 ELECTRA, FULU = bytes.fromhex("05000001"), bytes.fromhex("06000001")
@@ -191,9 +198,10 @@ def test_refuses_impossible_schedules(forks: tuple[Fork, ...]) -> None:
 def test_mainnet_is_written_down() -> None:
     from eth_consensus_specs.fulu import mainnet as spec
 
+    config = published_config(spec)
     for fork in mainnet().forks:
-        assert fork.epoch == int(getattr(spec.config, f"{fork.name.upper()}_FORK_EPOCH"))
-        assert fork.version == bytes(getattr(spec.config, f"{fork.name.upper()}_FORK_VERSION"))
+        assert fork.epoch == int(getattr(config, f"{fork.name.upper()}_FORK_EPOCH"))
+        assert fork.version == bytes(getattr(config, f"{fork.name.upper()}_FORK_VERSION"))
 
 
 def test_refuses_an_unknown_preset(world: World) -> None:
