@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -36,10 +37,15 @@ REQUIRED_LAYERS: Final = frozenset({"namespaces", "seccomp", "rlimits"})
 MAX_QUESTION_BYTES: Final = 2**20
 MAX_INPUT_BYTES: Final = 32 * 2**20
 """Most random input for a dry run (32 MiB); the batch is made smaller to fit."""
+RUNTIME_BYTES: Final = 144 * 2**20
+"""Private memory granted beyond the model's own (144 MiB). Less than in an evaluation, whose 256 MiB leave a reserve,
+so that the whole check stays within the limit and 200 MB; the runtime itself takes 60."""
 MAX_REASON_CHARS: Final = 400
 PIECE_BYTES: Final = 2**20
 _PR_SET_PDEATHSIG: Final = 1
 _SEED: Final = 1
+_RUNTIME_PREFIX: Final = "[ONNXRuntimeError]"
+_NOISE: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+ (\w.*?\) (?=\w))?")
 _FACTS: Final = ("ops", "parameters", "estimated_macs", "estimated_bytes", "peak_memory_bytes")
 
 NEXT_STEPS: Final[Mapping[Reason, str]] = {
@@ -64,8 +70,8 @@ class Question:
     """What is asked about the model that follows it."""
 
     model_bytes: int
-    limit_s: float
-    """Seconds left for the answer."""
+    deadline: float
+    """When the answer must be there, on this machine's monotonic clock (CLOCK_MONOTONIC, seconds)."""
     memory_bytes: int
     """For the model, on top of what the runtime needs."""
     spec: BenchmarkSpec | None
@@ -79,7 +85,7 @@ class Question:
             spec = fields["spec"]
             return cls(
                 int(fields["model_bytes"]),
-                float(fields["limit_s"]),
+                float(fields["deadline"]),
                 int(fields["memory_bytes"]),
                 None if spec is None else decode_spec(str(spec).encode()),
             )
@@ -112,7 +118,7 @@ def check(question: Question, model: Iterator[bytes]) -> dict[str, Any]:
     Raises:
         UnavailableError: this machine cannot run the sandbox.
     """
-    deadline = time.monotonic() + question.limit_s
+    deadline = question.deadline
     sandbox = Sandbox(REQUIRED_LAYERS)
     findings = Findings()
     try:
@@ -123,6 +129,7 @@ def check(question: Question, model: Iterator[bytes]) -> dict[str, Any]:
                 f"the model has {question.model_bytes:,} bytes, the benchmark takes {spec.limits.model_bytes:,}",
             )
         task, inputs = _dry_task(question, sandbox.threads)
+        sandbox.prepare()
         limits = Limits(task.cpu_s, deadline - time.monotonic(), task.memory_bytes)
         sandbox.run(model, task, inputs, limits, findings.add)
     except ModelFailure as failure:
@@ -139,7 +146,7 @@ def check(question: Question, model: Iterator[bytes]) -> dict[str, Any]:
 
 
 def _answer(verdict: str, findings: Findings, failure: ModelFailure | None) -> dict[str, Any]:
-    reason = "" if failure is None else failure.detail or REASON_TEXT[failure.reason]
+    reason = "" if failure is None else _in_words(failure)
     printable = "".join(character if character.isprintable() else " " for character in reason)
     return {
         "verdict": verdict,
@@ -150,14 +157,33 @@ def _answer(verdict: str, findings: Findings, failure: ModelFailure | None) -> d
     }
 
 
+def _in_words(failure: ModelFailure) -> str:
+    """Return the gate's own words as they are; the runtime's, which name its source files, shortened after ours."""
+    text, detail = REASON_TEXT[failure.reason], failure.detail
+    if not detail:
+        return text
+    if not detail.startswith(_RUNTIME_PREFIX):
+        return detail
+    return f"{text}: {_NOISE.sub('', detail)}"
+
+
 def _dry_task(question: Question, threads: int) -> tuple[ModelTask, list[NDArray[np.generic]]]:
     """Return a task of one batch and random inputs for it; without a spec, one of no samples at all."""
     spec = question.spec
     if spec is None:
-        cpu_s = max(1, int(question.limit_s) * threads)
+        cpu_s = max(1, int(question.deadline - time.monotonic())) * threads
         nothing = TensorForm("", "float32", ())
         task = ModelTask(
-            question.model_bytes, (), nothing, 0, 1, threads, cpu_s, question.memory_bytes, report=True
+            question.model_bytes,
+            (),
+            nothing,
+            0,
+            1,
+            threads,
+            cpu_s,
+            question.memory_bytes,
+            RUNTIME_BYTES,
+            report=True,
         )
         return task, []
     forms = tuple(_form(tensor) for tensor in spec.inputs)
@@ -176,6 +202,7 @@ def _dry_task(question: Question, threads: int) -> tuple[ModelTask, list[NDArray
         threads,
         spec.limits.cpu_s,
         min(spec.limits.memory_bytes, question.memory_bytes),
+        RUNTIME_BYTES,
         report=True,
     )
     generator = np.random.Generator(np.random.PCG64(_SEED))

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from .lockdown import RUNTIME_DATA_BYTES
+
 FRAME: Final = struct.Struct("<BBHI")
 LENGTH: Final = struct.Struct("<Q")
 MAX_DETAIL_BYTES: Final = 1024
@@ -57,6 +59,8 @@ class ModelTask:
     threads: int
     cpu_s: int
     memory_bytes: int
+    runtime_bytes: int = RUNTIME_DATA_BYTES
+    """Private memory granted beyond `memory_bytes`, for the runtime itself."""
     report: bool = False
     """Whether the child tells what it learns about the model; for a developer's own check."""
 

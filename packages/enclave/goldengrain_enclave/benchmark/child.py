@@ -58,7 +58,9 @@ def main() -> int:
     _send(out, Kind.READY)
     size = channel.LENGTH.unpack(_read_exactly(channel.LENGTH.size))[0]
     task = ModelTask.decode(_read_exactly(size))
-    active = lockdown.lock_down(cpu_s=task.cpu_s, memory_bytes=task.memory_bytes)
+    active = lockdown.lock_down(
+        cpu_s=task.cpu_s, memory_bytes=task.memory_bytes, runtime_bytes=task.runtime_bytes
+    )
     _send(out, Kind.LOCKED, lockdown.layer_mask(active))
     try:
         _serve(out, task)
@@ -86,9 +88,9 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
 def _serve(out: int, task: ModelTask) -> None:
     at_rest_bytes = _peak_bytes()
     model = _read_exactly(task.model_bytes)
-    found = gate.check_model(model, _gate_limits(task, task.batch))
+    found = gate.check_model(model, _gate_limits(task, task.batch, len(task.batch_sizes())))
     if task.report:
-        alone = gate.check_model(model, _gate_limits(task, 1))
+        alone = gate.check_model(model, _gate_limits(task, 1, 1))
         facts = {"ops": found.ops, "parameters": found.parameters, "estimated_macs": alone.macs}
         _report(out, facts | {"estimated_bytes": found.peak_bytes})
     try:
@@ -147,10 +149,10 @@ def _check_independence(
         )
 
 
-def _gate_limits(task: ModelTask, batch: int) -> gate.GateLimits:
-    """Return what the gate holds a model against; `batch` samples at a time."""
+def _gate_limits(task: ModelTask, batch: int, batches: int) -> gate.GateLimits:
+    """Return what the gate holds a model against, for so many batches of `batch` samples."""
     shapes = {form.name: (batch, *form.shape) for form in task.inputs}
-    return gate.GateLimits(shapes, -(-task.samples // batch), task.memory_bytes, task.cpu_s)
+    return gate.GateLimits(shapes, batches, task.memory_bytes, task.cpu_s)
 
 
 def _check_signature(session: onnxruntime.InferenceSession, task: ModelTask) -> None:

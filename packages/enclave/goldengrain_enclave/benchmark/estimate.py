@@ -38,7 +38,9 @@ class Estimate:
     """Lower bounds for one run of a model."""
 
     macs: int
-    """Multiply-accumulates of one run."""
+    """Multiply-accumulates of one run, those on fixed values included."""
+    fixed_macs: int
+    """Those on values that do not depend on the input; spent once, when the model is loaded."""
     weights_bytes: int
     """All tensors in the file."""
     peak_bytes: int
@@ -64,13 +66,20 @@ def estimate(model: Model, inputs: Mapping[str, Sequence[int]]) -> Estimate:
     run.graph(model.graph, ChainMap(), inputs)
     weights = sum(tensor.data_bytes for tensor in model.tensors)
     return Estimate(
-        run.macs, weights, weights + run.peak_bytes, run.largest_bytes, run.largest_node, run.costliest_node
+        run.macs,
+        run.fixed_macs,
+        weights,
+        weights + run.peak_bytes,
+        run.largest_bytes,
+        run.largest_node,
+        run.costliest_node,
     )
 
 
 class _Run:
     def __init__(self) -> None:
         self.macs = 0
+        self.fixed_macs = 0
         self.peak_bytes = 0
         self.largest_bytes = 0
         self.largest_node = ""
@@ -86,12 +95,16 @@ class _Run:
         for name, tensor in graph.initializers.items():
             known[name] = constant(tensor)
         for node in graph.nodes:
-            for name, found in zip(node.outputs, self._node(node, known), strict=False):
+            fixed = node.operator != "If" and all(
+                known.get(name, UNKNOWN).fixed for name in node.inputs if name
+            )
+            found = self._node(node, known, fixed=fixed)
+            for position, name in enumerate(node.outputs):
                 if name:
-                    known[name] = found
+                    known[name] = found[position] if position < len(found) else Known(None, fixed=fixed)
         return [known.get(value.name, UNKNOWN) for value in graph.outputs]
 
-    def _node(self, node: Node, known: ChainMap[str, Known]) -> Sequence[Known]:
+    def _node(self, node: Node, known: ChainMap[str, Known], *, fixed: bool) -> Sequence[Known]:
         operands = [known.get(name, UNKNOWN) if name else UNKNOWN for name in node.inputs]
         if node.operator == "If":
             return self._branches(node, known)
@@ -106,8 +119,10 @@ class _Run:
         except _LOST:
             return ()
         bits, view = bits_after(node, operands), node.operator in VIEWS
-        outputs = [_bounded(found, bits, stored=view and operands[0].stored) for found in outputs]
+        stored = view and operands[0].stored
+        outputs = [_bounded(found, bits, stored=stored, fixed=fixed) for found in outputs]
         self._count(node, step.macs, operands, () if view else outputs)
+        self.fixed_macs += step.macs if fixed else 0
         return outputs
 
     def _branches(self, node: Node, known: ChainMap[str, Known]) -> Sequence[Known]:
@@ -137,7 +152,7 @@ class _Run:
 
 def constant(tensor: Tensor) -> Known:
     """Return what is known of a tensor in the file."""
-    return Known(tensor.dims, tensor.small, ELEMENT_BITS[tensor.element_type], stored=True)
+    return Known(tensor.dims, tensor.small, ELEMENT_BITS[tensor.element_type], stored=True, fixed=True)
 
 
 def _input(value: Value, shape: Sequence[int] | None) -> Known:
@@ -149,16 +164,16 @@ def _input(value: Value, shape: Sequence[int] | None) -> Known:
     return Known(tuple(size if isinstance(size, int) else 1 for size in value.shape), None, bits)
 
 
-def _bounded(found: Known, bits: int, *, stored: bool) -> Known:
+def _bounded(found: Known, bits: int, *, stored: bool, fixed: bool) -> Known:
     """Return what a rule found with its element size, or nothing where it is no shape that a tensor can have."""
     dims, values = found.dims, found.values
     if dims is None or len(dims) > _MOST_DIMS:
-        return UNKNOWN
+        return Known(None, fixed=fixed)
     if any(size is not None and not 0 <= size <= _LARGEST_SIZE for size in dims):
-        return UNKNOWN
+        return Known(None, fixed=fixed)
     if values is not None and values.size > MAX_SMALL_VALUES:
         values = None
-    return Known(dims, values, found.bits or bits, stored=found.stored or stored)
+    return Known(dims, values, found.bits or bits, stored=found.stored or stored, fixed=fixed)
 
 
 def _check_features(node: Node, operands: Sequence[Known]) -> None:

@@ -141,9 +141,12 @@ def _check_needs(needs: Estimate, limits: GateLimits | None) -> None:
             f"weights of {needs.weights_bytes:,} bytes and the tensor of {needs.largest_bytes:,} bytes that "
             f"{needs.largest_node or 'no node'} makes do not fit into {memory_bytes:,}",
         )
-    if limits is not None and needs.macs * limits.batches > limits.cpu_s * MACS_PER_CPU_S:
+    if limits is None:
+        return
+    macs = needs.fixed_macs + (needs.macs - needs.fixed_macs) * limits.batches
+    if macs > limits.cpu_s * MACS_PER_CPU_S:
         raise ModelFailure(
             Reason.CPU_LIMIT,
-            f"the run takes at least {needs.macs * limits.batches:,} multiply-accumulates, most of them in "
+            f"the run takes at least {macs:,} multiply-accumulates, most of them in "
             f"{needs.costliest_node}; {limits.cpu_s} s of processor time cannot hold them",
         )

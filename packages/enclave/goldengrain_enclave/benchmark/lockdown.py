@@ -48,12 +48,13 @@ def layer_names(mask: int) -> frozenset[str]:
     return frozenset(name for bit, name in enumerate(LAYERS) if mask >> bit & 1)
 
 
-def lock_down(*, cpu_s: int, memory_bytes: int) -> frozenset[str]:
+def lock_down(*, cpu_s: int, memory_bytes: int, runtime_bytes: int = RUNTIME_DATA_BYTES) -> frozenset[str]:
     """Apply every layer that this kernel has and return the names of those that are active.
 
     Args:
         cpu_s: processor seconds from now on, over all threads.
         memory_bytes: the model's own memory, on top of what the runtime needs.
+        runtime_bytes: private memory granted on top.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     active = set()
@@ -62,21 +63,21 @@ def lock_down(*, cpu_s: int, memory_bytes: int) -> frozenset[str]:
         return frozenset()
     if _restrict_files(libc):  # before the limits: it needs one more file descriptor
         active.add("landlock")
-    if _set_rlimits(cpu_s, memory_bytes):
+    if _set_rlimits(cpu_s, memory_bytes, runtime_bytes):
         active.add("rlimits")
     if _filter_system_calls(libc):
         active.add("seccomp")
     return frozenset(active)
 
 
-def _set_rlimits(cpu_s: int, memory_bytes: int) -> bool:
+def _set_rlimits(cpu_s: int, memory_bytes: int, runtime_bytes: int) -> bool:
     used = resource.getrusage(resource.RUSAGE_SELF)
     spent_s = int(used.ru_utime + used.ru_stime) + 1
     limits = {
         # the soft limit raises SIGXCPU, which ends the process; the hard one is there in case it is ignored
         resource.RLIMIT_CPU: (cpu_s + spent_s, cpu_s + spent_s + 2),
         resource.RLIMIT_AS: (memory_bytes + RUNTIME_ADDRESS_BYTES,) * 2,
-        resource.RLIMIT_DATA: (memory_bytes + RUNTIME_DATA_BYTES,) * 2,
+        resource.RLIMIT_DATA: (memory_bytes + runtime_bytes,) * 2,
         resource.RLIMIT_CORE: (0, 0),
         resource.RLIMIT_FSIZE: (0, 0),
         resource.RLIMIT_MEMLOCK: (0, 0),

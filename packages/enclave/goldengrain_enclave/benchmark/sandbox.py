@@ -57,6 +57,14 @@ class Sandbox:
         if self._next is None:
             self._next = ModelProcess(self.required_layers)
 
+    def prepare(self) -> None:
+        """Start the next child and wait until it can take a model.
+
+        Raises:
+            UnavailableError: no child can be started.
+        """
+        self._next = self._take()
+
     def layers(self) -> frozenset[str]:
         """Return the layers that a child on this machine really has, by locking one down; remembered.
 

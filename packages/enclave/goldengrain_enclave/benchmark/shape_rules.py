@@ -32,6 +32,8 @@ class Known:
     """Of an element; 0 where unknown."""
     stored: bool = False
     """Whether it stands in the file: counted among the weights."""
+    fixed: bool = False
+    """Whether it is the same for all inputs: computed once, when the model is loaded."""
 
     @property
     def size_bytes(self) -> int:

@@ -27,7 +27,7 @@ DEFAULT_MEMORY_BYTES: Final = 2**30
 """For the model, where no spec says it (1 GiB)."""
 DEFAULT_MODEL_BYTES: Final = 2**30
 """Largest file looked at, where no spec says it (1 GiB)."""
-GRACE_S: Final = 0.75
+GRACE_S: Final = 0.5
 """How long after the limit the checking process is killed; it should have answered by then."""
 PIECE_BYTES: Final = 2**20
 MAX_ANSWER_BYTES: Final = 2**16
@@ -88,7 +88,7 @@ def check_model(path: Path, spec: bytes | None, *, limit_s: float | None = None)
             )
         question = {
             "model_bytes": facts.st_size,
-            "limit_s": max(0.1, start + limit_s - time.monotonic()),
+            "deadline": start + limit_s,
             "memory_bytes": memory,
             "spec": None if spec is None else spec.decode(),
         }

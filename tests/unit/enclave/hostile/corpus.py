@@ -986,6 +986,25 @@ def softmax_over_the_batch() -> bytes:
     return with_tail(helper.make_node("Softmax", ["scores"], ["probabilities"], axis=0))
 
 
+def memory_held_at_run() -> bytes:
+    """Takes memory bit by bit and keeps it: 16 MiB a step, of a size that only the input tells. Not in the corpus."""
+    steps = 2000
+    nodes = _from_data(2**22)
+    for step in range(steps):
+        before = f"most{step - 1}" if step else "some"
+        nodes += [
+            helper.make_node("Expand", [before, "size"], [f"wide{step}"]),
+            helper.make_node("Add", [f"wide{step}", "some"], [f"kept{step}"]),
+            helper.make_node("ReduceMax", [f"kept{step}"], [f"most{step}"], keepdims=0),
+        ]
+    nodes += [
+        helper.make_node("Sum", [f"kept{step}" for step in range(steps)], ["all"]),
+        helper.make_node("ReduceMax", ["all"], ["top"], keepdims=0),
+        helper.make_node("Add", ["scores", "top"], ["probabilities"]),
+    ]
+    return with_tail(*nodes, initializers=[floats("zero", 0.0), ints(f"by_{2**22}", 2**22)])
+
+
 def write(directory: Path) -> Iterator[Path]:
     """Write every case to `directory`, and `expect.json` beside them; yields what was written."""
     directory.mkdir(parents=True, exist_ok=True)
