@@ -40,17 +40,26 @@ def measure(chain: Chain) -> Iterator[Measurement]:
     done: list[dcap.Post] = []
     for tee in ("sgx", "tdx"):
         for post in dcap.collateral_posts(collateral_json(pki, tee, chain.now())):
-            key_of = (post.function, post.arguments) if post.function == "post_authority" else (tee, post.subject)
+            key_of = (
+                (post.function, post.arguments) if post.function == "post_authority" else (tee, post.subject)
+            )
             if post in done or (post.function == "post_crl" and tee == "tdx"):
                 continue
             contract = certificates if post.contract == "CollateralCertificates" else tcb
             call = contract.get_function_by_name(post.function)(*post.arguments)
-            name = f"{post.function}_{tee}" if key_of[0] == tee and post.contract == "CollateralTcb" else post.function
+            name = (
+                f"{post.function}_{tee}"
+                if key_of[0] == tee and post.contract == "CollateralTcb"
+                else post.function
+            )
             posted[name] = max(posted.get(name, 0), chain.send(call, chain.accounts[7])["gasUsed"])
             done.append(post)
 
     sealing_key, config = digest("sealing"), digest("config")
-    peers = {"certificate": ("Automata on-chain DCAP", 4_000_000), "remembered": ("Automata through zk, least", 493_000)}
+    peers = {
+        "certificate": ("Automata on-chain DCAP", 4_000_000),
+        "remembered": ("Automata through zk, least", 493_000),
+    }
     for tee in ("sgx_v3", "tdx_v4", "tdx_v5"):
         for form, label, limit in (
             (dcap.PckForm.CERTIFICATE, "certificate", REGISTER_LIMIT),
@@ -68,7 +77,12 @@ def measure(chain: Chain) -> Iterator[Measurement]:
                 quote = tdx_quote(quoter, register, (register,) * 4, data, version=version)
             signed, evidence = dcap.quote_call(quote, form=form)
             call = registry.functions.register(
-                verifier.address, signed, evidence, chain.web3.to_checksum_address(signer), sealing_key, config
+                verifier.address,
+                signed,
+                evidence,
+                chain.web3.to_checksum_address(signer),
+                sealing_key,
+                config,
             )
             gas = int(chain.send(call, chain.accounts[8])["gasUsed"])
             peer = peers.get(label, peers["certificate"])

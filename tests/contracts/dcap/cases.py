@@ -260,7 +260,9 @@ def certificates(version: int) -> Iterator[Case]:
     yield Case(f"v{version} signer is an authority", world.but(signer=replace(pki.TCB_SIGNER, path_length=0)))
     yield Case(f"v{version} no sgx extension", world.but(pck=replace(pki.PCK, extension=b"")))
     by_root = replace(pki.PCK, issuer="Root CA", signer_label="root")
-    yield Case(f"v{version} pck of the root", world.but(pck=by_root), "a pck certificate that the root signed")
+    yield Case(
+        f"v{version} pck of the root", world.but(pck=by_root), "a pck certificate that the root signed"
+    )
     chained = replace(pki.TCB_SIGNER, issuer="PCK CA", signer_label="platform ca")
     yield Case(f"v{version} signer below the pck issuer", world.but(signer=chained))
     for name, change in {
@@ -441,7 +443,9 @@ def convergence(version: int) -> Iterator[Case]:
         for part in ("UpToDate", "OutOfDate", "Revoked"):
             identity = pki.qe_identity(world.tee)
             identity["tcbLevels"][0]["tcbStatus"] = part
-            yield Case(f"v{version} {platform} with qe {part}", world.but(tcb_info=info, qe_identity=identity))
+            yield Case(
+                f"v{version} {platform} with qe {part}", world.but(tcb_info=info, qe_identity=identity)
+            )
             if version != 3:
                 module = pki.tcb_info(world.tee)
                 module["tcbLevels"][0]["tcbStatus"] = platform

@@ -6,7 +6,6 @@ from tests.contracts.dcap.cases import FAMILIES, Case
 from tests.contracts.dcap.judges import OnChain, Refusal, Verdict, off_chain
 from tests.contracts.dcap.pki import World
 
-
 # The states that the cases start from are shared; each case runs in an anchor of its own.
 pytestmark = pytest.mark.ignore_isolation
 
