@@ -107,7 +107,7 @@ class Reader:
         """Return once a daemon has said `text`."""
         log = self.directory / f"{daemon.replace(' ', '-')}.log"
         end = time.monotonic() + 120
-        while text not in log.read_text():
+        while text not in log.read_text().lower():
             assert self.daemons[daemon].poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
@@ -167,7 +167,7 @@ def _follow(reader: Reader, line: str) -> None:
         subprocess.run(["sh", "-c", line], cwd=reader.directory, check=True)
     elif kind == "worker run":
         reader.start(line)
-        reader.await_line(kind, "Offers at")
+        reader.await_line(kind, "offers at")
     elif kind == "developer watch":
         reader.start(line)
         reader.await_line(kind, "watching for orders")
