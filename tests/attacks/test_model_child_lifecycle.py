@@ -154,7 +154,7 @@ class TestLyingChild:
             FRAME.pack(Kind.LOADED, 0, 0, 0) + FRAME.pack(Kind.OUTPUT, 0, 0, 2**31),
             FRAME.pack(Kind.LOADED, 0, 0, 0) + FRAME.pack(Kind.OUTPUT, 0, 0, 4),
             FRAME.pack(Kind.FAILED, 200, 0, 0),
-            FRAME.pack(Kind.FAILED, Reason.CPU_LIMIT, 0, 0),
+            FRAME.pack(Kind.FAILED, Reason.WALL_LIMIT, 0, 0),
             FRAME.pack(Kind.FAILED, Reason.RUN_FAILED, 0, 2**32 - 1),
             FRAME.pack(99, 0, 0, 0),
         ],

@@ -25,7 +25,8 @@ MAX_DEPTH: Final = 64
 """Deepest nesting of messages (a graph inside a node's attribute takes three levels)."""
 _FIRST_BLOCK: Final = 256
 """Bytes of a run that are decoded at first; each further block is four times as large as the one before."""
-_LARGEST_BLOCK: Final = 2**22
+_LARGEST_BLOCK: Final = 2**15
+"""Small enough that what is made of a block stays in the processor's cache."""
 _RUN_STARTS: Final = 8
 """After so many numbers of one field in a row, the rest is decoded as a run."""
 
@@ -179,12 +180,13 @@ class Scanner:
     def texts(self, run: TextRun, known: Sequence[bytes]) -> NDArray[np.int8]:
         """Return the index into `known` of each text of a run, -1 for another; shape (k,)."""
         codes = np.full(len(run.starts), -1, np.int8)
-        for code, text in enumerate(known):
-            rows = np.flatnonzero(run.lengths == len(text))
-            found = np.ones(len(rows), bool)
-            for offset, byte in enumerate(text):
-                found &= self._bytes[run.starts[rows] + offset] == byte
-            codes[rows[found]] = code
+        for begin in range(0, len(codes), _LARGEST_BLOCK):
+            starts, lengths = (part[begin : begin + _LARGEST_BLOCK] for part in (run.starts, run.lengths))
+            for code, text in enumerate(known):
+                rows = np.flatnonzero(lengths == len(text))
+                for offset, byte in enumerate(text):
+                    rows = rows[self._bytes[starts[rows] + offset] == byte]
+                codes[begin + rows] = code
         return codes
 
     def packed_varints(self, span: Span) -> NDArray[np.uint64]:
@@ -299,15 +301,18 @@ def _decoded(
     """Return the varints that lie at firsts..lasts of `window`, shape (k,)."""
     lengths = lasts - firsts + 1
     longest = int(lengths.max())
+    final = window[lasts]
+    if longest == 1:
+        return final.astype(np.uint64)
     if longest > 10:
         raise _malformed(offset, "a repeated number does not end")
-    final = window[lasts]
     if np.any((final == 0) & (lengths > 1)) or np.any((lengths == 10) & (final > 1)):
         raise _malformed(offset, "a repeated number is not in its shortest form")
-    values = (window[firsts] & 0x7F).astype(np.uint64)
-    for index in range(1, longest):
-        longer = np.flatnonzero(lengths > index)
-        values[longer] |= (window[firsts[longer] + index] & 0x7F).astype(np.uint64) << np.uint64(7 * index)
+    values = final.astype(np.uint64)
+    for index in range(1, longest):  # from the last byte, which is the highest, to the first
+        more = lengths > index
+        lower = (values << np.uint64(7)) | (window[lasts - np.minimum(index, lengths - 1)] & 0x7F)
+        values = np.where(more, lower, values)
     return values
 
 

@@ -510,7 +510,8 @@ def _ensemble(step: Step) -> list[Known]:
     rows = step.dims()[0]
     attribute = step.node.attributes.get("nodes_treeids") or step.node.attributes.get("tree_roots")
     ids = attribute.ints if attribute is not None else None
-    step.cost(rows, 1 if ids is None else len(np.unique(ids)))
+    # not numpy.unique: it imports on first use, which a locked child cannot
+    step.cost(rows, 1 if ids is None else len(set(ids.tolist())))
     if step.node.operator.endswith("Classifier"):
         return [Known((rows,), None, 64)]
     return [Known((rows, step.node.int_attribute("n_targets", 1)), None, 32)]

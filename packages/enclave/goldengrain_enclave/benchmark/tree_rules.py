@@ -68,7 +68,11 @@ def _check_classic(node: Node) -> None:
 
     # 2. Both branches of an inner node lead to nodes of its tree.
     inner = np.flatnonzero(modes != _LEAF)
-    children = [_position(node, ordered, order, trees[inner] << 32, column[inner]) for column in (yes, no)]
+    # where ids count up from 0 in every tree, which exporters do, a child lies as far behind its parent as its id does
+    guess = inner - ids[inner]
+    children = [
+        _position(node, ordered, order, trees[inner] << 32, column[inner], guess) for column in (yes, no)
+    ]
     _check_forest(node, count, inner, children)
 
     # 3. Results hang on nodes that are there, and count up from 0.
@@ -145,11 +149,17 @@ def _check_reached(node: Node, count: int, parents: _Ints, children: _Ints) -> N
     raise _refused(node, "has a tree with a cycle")
 
 
-def _position(node: Node, ordered: _Ints, order: _Ints | None, tree: _Ints, wanted: _Ints) -> _Ints:
-    """Return the positions of the nodes with these ids."""
+def _position(
+    node: Node, ordered: _Ints, order: _Ints | None, tree: _Ints, wanted: _Ints, guess: _Ints | None = None
+) -> _Ints:
+    """Return the positions of the nodes with these ids; `guess` is where a tree's node 0 may lie."""
     if len(wanted) and (wanted.min() < 0 or wanted.max() >= 2**31):
         raise _refused(node, "leads to a node that is not there")
     keys = tree | wanted
+    if order is None and guess is not None:
+        places: _Ints = np.clip(guess + wanted, 0, len(ordered) - 1)
+        if (ordered[places] == keys).all():
+            return places
     places = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
     if (ordered[places] != keys).any():
         raise _refused(node, "leads to a node that is not there")
