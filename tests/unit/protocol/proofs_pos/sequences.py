@@ -211,7 +211,7 @@ class Draw:
     def bootstrap(self) -> tuple[bytes, Any, int]:
         """Return (root, bootstrap, slot)."""
         per_period = self.net.preset.slots_per_period
-        slot = per_period * self.rng.randrange(2, 5) + self.rng.randrange(per_period - 20)
+        slot = per_period * self.rng.choice((0, 2, 3, 4)) + self.rng.randrange(per_period - 20)
         block = self.chain.block(slot)
         return self.chain.root(block), self.chain.bootstrap(block), slot
 
@@ -227,7 +227,7 @@ class Draw:
         attested_slot = rng.randrange(finalized_slot, max(finalized_slot + 1, end - 1))
         signature_slot = attested_slot + rng.choice((1, 1, 1, 2, 5))
         finalized = chain.block(finalized_slot)
-        if rng.random() < 0.04:
+        if rng.random() < (0.3 if period == 0 else 0.04):
             finalized = None
         with_finality = kind == FINALITY or (kind == FULL and rng.random() < 0.85)
         root = chain.root(finalized) if finalized is not None else bytes(32)

@@ -7,6 +7,7 @@ specs/electra/light-client/sync-protocol.md.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from goldengrain_protocol.errors import InvalidInput
@@ -16,6 +17,7 @@ from goldengrain_protocol.proofs.ethereum_pos.ssz import bytes_root, merkle_root
 from goldengrain_protocol.types import Hash32
 
 MAX_EXTRA_DATA_BYTES: Final = 32
+_KEY_PADDING: Final = bytes(64 - PUBLIC_KEY_BYTES)
 _BEACON_HEADER_BYTES: Final = 112
 _EXECUTION_BRANCH_NODES: Final = 4
 _HEADER_FIXED_BYTES: Final = _BEACON_HEADER_BYTES + 4 + 32 * _EXECUTION_BRANCH_NODES
@@ -204,7 +206,9 @@ def _execution(data: bytes) -> tuple[bytes, int, bytes]:
 def _committee(r: "_Reader", preset: Preset) -> SyncCommittee:
     keys = r.take(preset.sync_committee_size * PUBLIC_KEY_BYTES)
     aggregate = r.take(PUBLIC_KEY_BYTES)
-    roots = [bytes_root(keys[at : at + PUBLIC_KEY_BYTES]) for at in range(0, len(keys), PUBLIC_KEY_BYTES)]
+    starts = range(0, len(keys), PUBLIC_KEY_BYTES)
+    # As `bytes_root` of each key, which is two chunks, without its lists: there are 512.
+    roots = [sha256(keys[at : at + PUBLIC_KEY_BYTES] + _KEY_PADDING).digest() for at in starts]
     return SyncCommittee(keys, aggregate, merkle_root([merkle_root(roots), bytes_root(aggregate)]))
 
 

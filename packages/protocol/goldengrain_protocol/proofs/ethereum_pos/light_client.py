@@ -155,8 +155,9 @@ def _verify_moves(network: Network, store: Store, update: Update) -> LightClient
     if count * 3 < size * 2:
         raise VerificationError(f"two thirds of the sync committee must take part, got {count} of {size}")
     finalized = update.finalized_header
-    if finalized is None or finalized.is_empty:
+    if finalized is None:
         raise VerificationError("update finalises nothing")
+    # An empty header stands for the finalised genesis: slot 0, which moves nothing but may bring a committee.
     brings_committee = (
         store.next_sync_committee is None
         and update.next_sync_committee is not None
