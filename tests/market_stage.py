@@ -60,7 +60,8 @@ Array = npt.NDArray[Any]
 NETWORK: Final = "devnet"
 TOKEN: Final = "USDG"
 ETHER: Final = 10**18
-START_WEI: Final = 100 * ETHER
+START_WEI: Final = 10 * ETHER
+"""What everybody begins with; a stage has many people, and the chain's bank 10,000 ETH."""
 FEE_WEI: Final = ETHER // 1000
 BLOCK_TIME_S: Final = 0.1
 PASSWORD: Final = "only for play money"
@@ -150,6 +151,7 @@ class MarketStage:
         self.reports: list[WorkerReport] = []
         self._count = 0
         self._mining = threading.Lock()
+        self._bank = threading.Lock()
         self._closed = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -307,7 +309,8 @@ class MarketStage:
 
     def _person(self, name: str, home: Home, *, wei: int = START_WEI) -> Person:
         account = new_account(name)
-        fund(self.client, account.address, wei)
+        with self._bank:  # its transactions have consecutive nonces
+            fund(self.client, account.address, wei)
         return self._at(name, account, home, self.book)
 
     def _at(self, name: str, account: Account, home: Home, book: AddressBook) -> Person:
