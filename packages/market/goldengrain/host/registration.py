@@ -215,16 +215,15 @@ def register(
     verifier = verifier_of(session, request)
     if verifier.kind == DCAP_KIND:
         quote, evidence = registration_call(request.quote)
-        term = "dcap"
     else:
         quote, evidence = request.quote, _quorum_evidence(session, request, endorsements)
-        term = str(endorsements[0].statement.expiry)
     call = session.registry.register(
         request.verifier, quote, evidence, request.signer, request.sealing_key, request.config_digest
     )
     # The journal keeps one transaction per purpose: what is registered now makes another attempt another purpose.
+    # What the endorsements say does not: a worker that died after sending comes back with newer ones.
     known = session.registry.enclave_status(request.enclave_id, block="latest")
-    purpose = f"register:0x{request.enclave_id.hex()}:{term}:{int(known.state)}:{known.expiry}"
+    purpose = f"register:0x{request.enclave_id.hex()}:{int(known.state)}:{known.expiry}"
     session.sender.send(purpose, call)
     return request.enclave_id
 
