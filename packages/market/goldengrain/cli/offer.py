@@ -58,5 +58,6 @@ def get(
         "price": view.price,
     }
     out.result(
-        document, f"a registered enclave ({to_checksum(checked.signer)}) offers it for {price}; buy: gg order buy"
+        document,
+        f"a registered enclave ({to_checksum(checked.signer)}) offers it for {price}; buy: gg order buy",
     )
