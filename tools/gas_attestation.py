@@ -1,18 +1,14 @@
 """Measures what on-chain attestation costs: whole transactions on a fresh osaka chain, limits and peers beside them.
 
-    python tools/gas_attestation.py     prints a table, writes build/gas-attestation.json, exits 1 if a limit is broken
+`tools/gas.py` prints these rows with its own.
 
 Registrations run under the simulated root, with quotes of real size. docs/spec/quote-verifier.md says what is checked.
 """
 
-import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-from anvil_process import running_anvil
-from gas import Measurement, _print_table
+from gas import Measurement
 from market_on_anvil import Chain, address_of, digest, key
 
 from goldengrain.chain import dcap
@@ -21,7 +17,6 @@ from goldengrain_enclave.platform.simulated_pki import collateral_json, create_p
 from goldengrain_protocol.attestation import report_data
 from goldengrain_protocol.constants import Assurance
 
-REPORT: Final = Path(__file__).resolve().parent.parent / "build" / "gas-attestation.json"
 REGISTER_LIMIT: Final = 300_000
 REMEMBERED_LIMIT: Final = 150_000
 POST_LIMIT: Final = 600_000
@@ -91,16 +86,3 @@ def measure(chain: Chain) -> Iterator[Measurement]:
         yield Measurement(name, gas, "one level, simulated root", POST_LIMIT)
     for name, gas in deploy_gas.items():
         yield Measurement(f"deploy_{name}", gas, "creation transaction")
-
-
-def main() -> int:
-    with running_anvil() as url:
-        rows = list(measure(Chain(url)))
-    _print_table(rows)
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps([row.as_dict() for row in rows], indent=1) + "\n")
-    return 1 if any(row.broken for row in rows) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -76,7 +76,7 @@ def deploy_market(
     """
     if not plan.development:
         raise InvalidInput(
-            "this release has the chain-trust mode dev-pinned only, which protects nobody from the host",
+            "this command deploys for trying things only: chain-trust mode dev-pinned, simulated root",
             next_step="deploy with --development, on a chain for trying things",
         )
     if plan.auditors and not 1 <= plan.threshold <= len(plan.auditors):

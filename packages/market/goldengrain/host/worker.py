@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from goldengrain.chain.proofs import fetch_chain_proof
+from goldengrain.chain.trust_sources import trust_source
 from goldengrain.host.enclave_process import EnclaveProcess
 from goldengrain.host.jobs import Job, JobFinder
 from goldengrain.sdk.session import Session
@@ -21,6 +22,7 @@ from goldengrain_protocol.commitments import digest_of
 from goldengrain_protocol.constants import SubmissionState
 from goldengrain_protocol.errors import GoldenGrainError, InvalidInput, UnavailableError
 from goldengrain_protocol.messages import record_id
+from goldengrain_protocol.proofs.chain_proof import ChainProof
 from goldengrain_protocol.spec import decode_spec
 from goldengrain_protocol.types import Address, Hash32, to_checksum
 from goldengrain_protocol.wire import BootReply, EvaluateReply, JobRequest, OfferReply, OfferRequest
@@ -58,6 +60,7 @@ class Worker:
         self._enclave = enclave
         self._boot = boot
         self._finder = JobFinder(session, boot, verifier)
+        self._source = trust_source(session.book, session.home)
         self._report = on_report
         self._restart_lock = threading.Lock()
         # By benchmark, as the enclave keeps them: two benchmarks may share one test set's bytes.
@@ -109,7 +112,7 @@ class Worker:
         session = self._session
         view = get_submission(session, submission)
         (slot,) = session.market.slots(submission_id=submission)
-        proof = fetch_chain_proof(session.client, session.book.enclave_config(), [slot])
+        proof = self._prove([slot])
         request = OfferRequest(
             proof=proof,
             benchmark=view.terms,
@@ -170,7 +173,7 @@ class Worker:
         self._ensure_enclave()
         held = body.benchmark_id in self._held_testsets
         request = JobRequest(
-            proof=fetch_chain_proof(session.client, session.book.enclave_config(), slots),
+            proof=self._prove(slots),
             benchmark=terms,
             submission=body,
             sealed_keys=job.submitted.sealed_keys,
@@ -192,6 +195,11 @@ class Worker:
         ):
             raise UnavailableError("the enclave answered with another submission's result")
         return reply
+
+    def _prove(self, slots: list[int]) -> ChainProof:
+        session = self._session
+        config = session.book.enclave_config()
+        return fetch_chain_proof(session.client, config, slots, source=self._source)
 
     def _ensure_enclave(self) -> None:
         """Boot the enclave again from its sealed identity if its process ended."""
