@@ -299,7 +299,7 @@ def test_result_that_comes_late_is_refused(stage: MarketStage, provider: Person)
 
 
 def _job(stage: MarketStage, identity: Hash32) -> Job:
-    finder = JobFinder(stage.host.session, stage.boot, stage.book.verifier().address)
+    finder = JobFinder(stage.host.session, stage.boot, stage.book.verifier(stage.verifier).address)
     finder.scan()
     return finder.jobs[identity]
 

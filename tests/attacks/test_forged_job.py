@@ -75,7 +75,7 @@ def case(stage: MarketStage, provider: Person) -> Iterator[Case]:
 def honest_job(stage: MarketStage, view: SubmissionView) -> JobRequest:
     """Return the job as an honest worker makes it."""
     session = stage.host.session
-    finder = JobFinder(session, stage.boot, stage.book.verifier().address)
+    finder = JobFinder(session, stage.boot, stage.book.verifier(stage.verifier).address)
     finder.scan()
     opened = finder.benchmarks[view.body.benchmark_id]
     return JobRequest(

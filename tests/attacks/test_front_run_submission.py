@@ -69,7 +69,7 @@ def test_second_benchmark_cannot_reuse_a_public_sealed_testset_key(
 ) -> None:
     """A stranger names the same encrypted test set under terms that publish finer scores for a smaller fee."""
     prober = stage.person("prober")
-    finder = JobFinder(stage.host.session, stage.boot, stage.book.verifier().address)
+    finder = JobFinder(stage.host.session, stage.boot, stage.book.verifier(stage.verifier).address)
     finder.scan()
     original = finder.benchmarks[benchmark]
     terms = dataclasses.replace(

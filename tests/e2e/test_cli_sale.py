@@ -59,6 +59,7 @@ class Reader:
             "GG_PASSWORD_FILE": str(self.directory / "my-password"),
             "GG_WORKER": f"http://127.0.0.1:{self.port}",
             "OMP_NUM_THREADS": "2",
+            "COLUMNS": "80",
         }
 
     @property

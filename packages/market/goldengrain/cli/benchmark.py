@@ -17,6 +17,7 @@ from goldengrain.cli.values import (
     format_amount,
     format_ppm,
     format_price,
+    id_column,
     parse_amount,
     parse_curve,
     token_by_symbol,
@@ -155,7 +156,7 @@ def list_(out: Output, home: Home, network: str) -> None:
     def human(console: Any) -> None:
         from rich.table import Table
 
-        table = Table("benchmark", "title", "state", "fee", "prices")
+        table = Table(id_column("benchmark"), "title", "state", "fee", "prices")
         for view in views:
             curve = view.terms.curve
             prices = " to ".join(
@@ -244,7 +245,7 @@ def close(
 def _print_submissions(console: Any, session: Session, submissions: Sequence[Any]) -> None:
     from rich.table import Table
 
-    table = Table("submission", "state", "lower bound", "price")
+    table = Table(id_column("submission"), "state", "lower bound", "price")
     for each in submissions:
         price = format_price(session.book, each.terms.sale.token, each.price)
         table.add_row(f"0x{each.submission_id.hex()}", each.state.value, format_ppm(each.bound_ppm), price)

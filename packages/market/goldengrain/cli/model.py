@@ -10,7 +10,15 @@ import click
 from goldengrain.cli.options import with_account, with_home, with_network, with_output
 from goldengrain.cli.output import Output
 from goldengrain.cli.sessions import open_session, shown_progress
-from goldengrain.cli.values import DURATION, HASH, format_ppm, format_price, parse_amount, symbol_of
+from goldengrain.cli.values import (
+    DURATION,
+    HASH,
+    format_ppm,
+    format_price,
+    id_column,
+    parse_amount,
+    symbol_of,
+)
 from goldengrain_protocol.types import Address, Hash32, address_from_hex, to_checksum
 
 if TYPE_CHECKING:
@@ -157,7 +165,7 @@ def list_(out: Output, home: Home, network: str, benchmark_id: Hash32 | None, de
     def human(console: Any) -> None:
         from rich.table import Table
 
-        table = Table("submission", "state", "score", "lower bound", "price", "sales")
+        table = Table(id_column("submission"), "state", "score", "lower bound", "price", "sales")
         for view in views:
             price = format_price(session.book, view.terms.sale.token, view.price)
             row = (f"0x{view.submission_id.hex()}", view.state.value, format_ppm(view.score_ppm))

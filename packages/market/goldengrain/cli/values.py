@@ -13,6 +13,8 @@ from goldengrain_protocol.errors import InvalidInput
 from goldengrain_protocol.types import ZERO_ADDRESS, Address, Hash32, hash32_from_hex
 
 if TYPE_CHECKING:
+    from rich.table import Column
+
     from goldengrain.chain.address_book import AddressBook
 
 ETH: Final = "ETH"
@@ -100,6 +102,13 @@ def format_price(book: AddressBook, token: Address, amount: int | None) -> str:
         return "-"
     symbol, decimals = symbol_of(book, token)
     return format_amount(amount, decimals, symbol)
+
+
+def id_column(title: str) -> Column:
+    """Return a table's column for ids, which are shown whole on the narrowest terminal: people copy them."""
+    from rich.table import Column
+
+    return Column(title, min_width=66, no_wrap=True)
 
 
 def format_ppm(value: int | None) -> str:
