@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+TABLE_COLUMNS: Final = 132
+"""Least width of tables: a narrow terminal breaks their lines, which is better than ids and states cut short."""
+
 LINE_EVERY_S: Final = 5.0
 """Seconds between two progress lines where there is no terminal to draw a bar on."""
 
@@ -93,7 +96,7 @@ class Output:
     @cached_property
     def console(self) -> Console:
         """The rich console on stdout, for the human form of results."""
-        return _console(sys.stdout)
+        return _console(sys.stdout, least_columns=TABLE_COLUMNS)
 
     @cached_property
     def error_console(self) -> Console:
@@ -297,12 +300,12 @@ def _word(value: Any) -> str:
     return str(value)
 
 
-def _console(stream: IO[str]) -> Console:
+def _console(stream: IO[str], *, least_columns: int = 0) -> Console:
     from rich.console import Console
 
     # Without a terminal rich would wrap at 80 columns and tear ids apart.
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or 160)
-    return Console(file=stream, width=width)
+    columns = 160 if not os.environ.get("COLUMNS") and not stream.isatty() else Console(file=stream).width
+    return Console(file=stream, width=max(columns, least_columns))
 
 
 def _make_bars(console: Console) -> Progress:
