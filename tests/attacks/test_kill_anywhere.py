@@ -358,7 +358,9 @@ def test_worker_killed_at_every_step_of_its_first_start_is_registered_once(
     def play(lane: Driver, step: int) -> tuple[int, int, int]:
         mine = Host(stage, lane, by_auditors=True)
         first = mine.start(kill_at=2 * step)
-        stage.await_(lambda: not first.is_running or "offers at" in first.output.lower(), "the first start", 90)
+        stage.await_(
+            lambda: not first.is_running or "offers at" in first.output.lower(), "the first start", 90
+        )
         if first.is_running:
             first.kill_group()
         status = first.wait()
