@@ -116,7 +116,7 @@ def check_commands(root: Path) -> Iterator[str]:
 def command_problem(root: click.Group, words: Sequence[str]) -> str:
     """Return why a command line is not understood, or nothing. Values are not looked at."""
     command: click.Command = root
-    context = click.Context(root, info_name="gg")
+    context = click.Context(root, info_name="gg", **root.context_settings)
     rest = list(words)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         found = command.get_command(context, rest[0])

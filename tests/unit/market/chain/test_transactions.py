@@ -257,7 +257,9 @@ def test_a_transaction_lost_in_a_reorganisation_is_brought_back(
     own_chain: DevnetStatus, party: MakeParty, home: Home
 ) -> None:
     me, friend = party(own_chain), fresh_address(home)
-    me.client.wait_for_block(me.client.latest_number() + 3, finalized=False)  # the reorganisation spares its money
+    me.client.wait_for_block(
+        me.client.latest_number() + 3, finalized=False
+    )  # the reorganisation spares its money
     steps: list[SendProgress] = []
 
     def reorganise_once(step: SendProgress) -> None:
@@ -278,7 +280,9 @@ def test_the_client_alone_follows_a_transaction_through_a_reorganisation(
     own_chain: DevnetStatus, party: MakeParty, home: Home
 ) -> None:
     me, friend = party(own_chain), fresh_address(home)
-    me.client.wait_for_block(me.client.latest_number() + 3, finalized=False)  # the reorganisation spares its money
+    me.client.wait_for_block(
+        me.client.latest_number() + 3, finalized=False
+    )  # the reorganisation spares its money
     tx_hash = me.sender.submit("gift", pay(friend))
     entry = me.sender.find("gift")
     stages: list[str] = []
