@@ -98,6 +98,8 @@ def child(task: dict[str, Any]) -> NoReturn:
             Path(task["steps"] + ".armed").touch()
 
         signal.signal(signal.SIGUSR1, arm)
+        # Whoever starts the tests in the background has Ctrl-C ignored, and that is inherited.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from goldengrain.cli.main import run
 
         code = int(run(task["argv"]))
