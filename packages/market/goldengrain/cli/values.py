@@ -116,6 +116,18 @@ def format_ppm(value: int | None) -> str:
     return "-" if value is None else f"{value / 1_000_000:.4f}"
 
 
+def parse_listen(text: str, *, example: str) -> tuple[str, int]:
+    """Return the host and port of a HOST:PORT word.
+
+    Raises:
+        InvalidInput: not such a word; the next step shows `example`.
+    """
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise InvalidInput(f"{text!r} is no HOST:PORT", next_step=f"write for instance {example}")
+    return host, int(port)
+
+
 def parse_curve(points: Sequence[str], decimals: int) -> list[tuple[int, int]]:
     """Return `SCORE:PRICE` words as (score_ppm, price in the smallest unit).
 

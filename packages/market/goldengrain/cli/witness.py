@@ -9,7 +9,8 @@ import click
 
 from goldengrain.cli.options import with_account, with_home, with_output
 from goldengrain.cli.output import Output
-from goldengrain_protocol.errors import InvalidInput, UnavailableError
+from goldengrain.cli.values import parse_listen
+from goldengrain_protocol.errors import UnavailableError
 from goldengrain_protocol.types import to_checksum
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(out: Output, home: Home, account: str, password: PasswordSource, rpc_url
     from goldengrain.cli.signals import stop_on_signals
     from goldengrain.home import directory_lock
 
-    host, port = _address(listen)
+    host, port = parse_listen(listen, example="127.0.0.1:8610")
     key = AccountStore(home).load(account, password)
     client = ChainClient(rpc_url)
     path = _record_path(home, account, client)
@@ -99,10 +100,3 @@ def run(out: Output, home: Home, account: str, password: PasswordSource, rpc_url
 def _record_path(home: Home, account: str, client: ChainClient) -> Path:
     chain = f"{client.chain_id}-{client.genesis_hash.hex()[:16]}"
     return home.ensure(home.root / "witness" / chain / account) / "signed.sqlite"
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise InvalidInput(f"{text!r} is no HOST:PORT", next_step="write for instance 127.0.0.1:8610")
-    return host, int(port)

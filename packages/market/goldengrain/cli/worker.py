@@ -11,8 +11,7 @@ import click
 from goldengrain.cli.options import with_account, with_home, with_network, with_output
 from goldengrain.cli.output import Output
 from goldengrain.cli.sessions import open_session
-from goldengrain.cli.values import DURATION
-from goldengrain_protocol.errors import InvalidInput
+from goldengrain.cli.values import DURATION, parse_listen
 from goldengrain_protocol.types import to_checksum
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def run(
     from goldengrain.host.worker import Worker
 
     session = open_session(home, network, account=account, password=password)
-    host, port = _address(listen)
+    host, port = parse_listen(listen, example="127.0.0.1:8600")
     entry = session.book.verifier(verifier)
     keys = [AccountStore(home).load(each, password) for each in auditors]
 
@@ -124,13 +123,6 @@ def run(
         finally:
             enclave.stop()
     out.result({"worker": name, "signer": to_checksum(boot.signer)}, "stopped")
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise InvalidInput(f"{text!r} is no HOST:PORT", next_step="write for instance 127.0.0.1:8600")
-    return host, int(port)
 
 
 def _next(step: str) -> str:

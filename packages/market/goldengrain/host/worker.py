@@ -16,6 +16,7 @@ from goldengrain.chain.proofs import fetch_chain_proof
 from goldengrain.chain.trust_sources import trust_source
 from goldengrain.host.enclave_process import EnclaveProcess
 from goldengrain.host.jobs import Job, JobFinder
+from goldengrain.sdk.pacing import pause
 from goldengrain.sdk.session import Session
 from goldengrain.sdk.submissions import get_submission
 from goldengrain_protocol.commitments import digest_of
@@ -81,7 +82,7 @@ class Worker:
             except GoldenGrainError as exc:
                 self._report(WorkerReport("pausing", problem=exc.message, next_step=exc.next_step))
                 pause_s = min(pause_s * 2, BACKOFF_LIMIT_S)
-            _sleep(pause_s, should_stop)
+            pause(pause_s, should_stop)
 
     def step(self) -> int:
         """Make one pass over chain and jobs; return how many results were posted."""
@@ -214,9 +215,3 @@ class Worker:
                     f"the enclave came back as {to_checksum(again.signer)}, not {to_checksum(self._boot.signer)}"
                 )
             self._report(WorkerReport("enclave started again"))
-
-
-def _sleep(seconds: float, should_stop: Callable[[], bool]) -> None:
-    end = time.monotonic() + seconds
-    while not should_stop() and (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, 0.2))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from goldengrain.chain.events import OrderedEvent, SubmittedEvent
+from goldengrain.sdk.pacing import pause
 from goldengrain.sdk.session import Session
 from goldengrain.sdk.submissions import SubmissionView, get_submission, recover_secret
 from goldengrain_protocol.errors import GoldenGrainError, UnavailableError, VerificationError
@@ -197,7 +197,7 @@ def watch_orders(
         except GoldenGrainError as exc:
             on_trouble(exc)
             wait_s = min(wait_s * 2, BACKOFF_LIMIT_S)
-        _sleep(wait_s, should_stop)
+        pause(wait_s, should_stop)
 
 
 def _report(session: Session, order: OpenOrder, *, margin_s: int | None, wait: bool) -> ClaimReport:
@@ -222,9 +222,3 @@ def default_margin_s(session: Session) -> int:
 
 
 _DIGITS: Final = {ord(digit): None for digit in "0123456789"}
-
-
-def _sleep(seconds: float, should_stop: Callable[[], bool]) -> None:
-    end = time.monotonic() + seconds
-    while not should_stop() and (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, 0.2))
